@@ -1,0 +1,194 @@
+"""One bucket, as seen from this process: settings travel, connections do not.
+
+Made in one process and used in another (after a fork, or pickled), it opens what it needs anew there. A store that is
+not AWS's own is examined before the first write, once a process; the verdict travels too.
+"""
+
+import os
+import random
+import threading
+import time
+import uuid
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from cf_data_tracker.document import Document
+from cf_data_tracker.engine.commit import Engine, Patience, Rule, Surroundings, Target
+from cf_data_tracker.errors import ContentionError, UnsafeStoreError
+from cf_data_tracker.settings import Access, is_aws
+from cf_data_tracker.stats import Stats, Tally
+from cf_data_tracker.store import Store
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.client import S3Client
+
+    from cf_data_tracker.stores.probe import Diagnosis
+    from cf_data_tracker.stores.s3 import Quoting
+
+T = TypeVar("T")
+
+SURROUNDINGS: Final = Surroundings(
+    clock=time.monotonic,
+    sleep=time.sleep,  # noqa: TID251 - this is the caller that hands it in
+    random=random.random,
+)
+
+_proven: "dict[tuple[str | None, str], Quoting]" = {}
+"""The buckets whose store was examined in this process, or in the one it was forked from."""
+
+
+class Connection:
+    """A bucket, opened when it is first used in a process. Safe to share between threads.
+
+    Args:
+        access: How to reach it.
+        client: A boto3 client to use in this process in place of one of our own.
+        store: A store to use in place of S3; it is trusted.
+        patience: How long to go on.
+    """
+
+    def __init__(
+        self,
+        access: Access,
+        *,
+        client: "S3Client | None" = None,
+        store: Store | None = None,
+        patience: Patience | None = None,
+    ) -> None:
+        self.access = access
+        self.patience = patience if patience is not None else Patience()
+        self._store = store
+        # By process: after a fork, what the parent opened is left alone.
+        self._opened: dict[int, _Here] = {os.getpid(): _Here(access, client, store, self.patience)}
+
+    def __getstate__(self) -> dict[str, Any]:
+        proven = _proven.get(_place(self.access))
+        return {"access": self.access, "patience": self.patience, "_store": self._store, "proven": proven}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        proven = state.pop("proven")
+        if proven is not None:
+            _proven.setdefault(_place(state["access"]), proven)
+        self.__dict__.update(state, _opened={})
+
+    def __repr__(self) -> str:
+        return f"bucket={self.access.bucket!r}, endpoint={self.access.endpoint!r}"
+
+    @property
+    def stats(self) -> Stats:
+        """What was asked of the store by this object, in this process."""
+        return self._here.tally.snapshot()
+
+    @property
+    def store(self) -> Store:
+        """The store, counted."""
+        return self._here.engine.store
+
+    def read(self, target: Target) -> Document | None:
+        """Return the document as it is now; see `Engine.read`."""
+        return self._here.engine.read(target)
+
+    def commit(self, target: Target, rule: Rule[T]) -> T:
+        """Apply the rule to the document; see `Engine.commit`. Threads of this object take turns.
+
+        Raises:
+            UnsafeStoreError: The store does not honour conditional writes; no document was written.
+        """
+        self.prove()
+        here = self._here
+        turn = here.turns.setdefault(target.key, threading.Lock())
+        if not turn.acquire(timeout=self.patience.seconds):
+            raise ContentionError(f"other threads kept committing to {target.key}; nothing was written, try later")
+        try:
+            return here.engine.commit(target, rule)
+        finally:
+            turn.release()
+
+    def prove(self) -> None:
+        """Examine the store, unless it is known to be safe.
+
+        Raises:
+            UnsafeStoreError: It is not.
+            StoreError: It refused, or did not answer.
+        """
+        here = self._here
+        if not here.trusted:
+            with here.proving:
+                if not here.trusted:
+                    here.trust(_proven.get(_place(self.access)) or self._examined())
+
+    def diagnose(self) -> "Diagnosis":
+        """Examine the store and return what was found, whatever that is.
+
+        Raises:
+            StoreError: It refused, or did not answer.
+        """
+        from cf_data_tracker.stores.probe import examine  # noqa: PLC0415 - it imports boto3, which takes a while
+
+        here = self._here
+        patient = Engine(here.store, Tally(), self.patience, SURROUNDINGS)
+        return examine(here.with_etags, patient.persist, uuid.uuid4().hex)
+
+    @property
+    def _here(self) -> "_Here":
+        pid = os.getpid()
+        if pid not in self._opened:
+            self._opened.setdefault(pid, _Here(self.access, None, self._store, self.patience))
+        return self._opened[pid]
+
+    def _examined(self) -> "Quoting":
+        diagnosis = self.diagnose()
+        if diagnosis.quoting is None or not diagnosis.safe:
+            raise UnsafeStoreError(
+                f"{self.access.endpoint} does not honour conditional writes, so it would lose recordings. It fails this: "
+                f"{diagnosis.failed}. No document was written. Use S3, or a store that passes `cf-data-tracker doctor`"
+            )
+        return _proven.setdefault(_place(self.access), diagnosis.quoting)
+
+
+class _Here:
+    """What one process has opened. Connections are made when they are first needed."""
+
+    def __init__(self, access: Access, client: "S3Client | None", store: Store | None, patience: Patience) -> None:
+        self.tally = Tally()
+        self.turns: dict[str, threading.Lock] = {}
+        self.proving = threading.Lock()
+        self.trusted = store is not None or is_aws(access.endpoint_url)
+        self._access = access
+        self._client = client
+        self._patience = patience
+        self._opening = threading.Lock()
+        self._engine: Engine | None = None
+        self._given = store
+
+    @cached_property
+    def store(self) -> Store:
+        """The store, not counted."""
+        return self._given if self._given is not None else self.with_etags(None)
+
+    @property
+    def engine(self) -> Engine:
+        """The engine over the store."""
+        with self._opening:
+            if self._engine is None:
+                self._engine = Engine(self.store, self.tally, self._patience, SURROUNDINGS)
+            return self._engine
+
+    def with_etags(self, quoting: "Quoting | None") -> Store:
+        """Return the store with one form of ETags."""
+        from cf_data_tracker.stores.s3 import Quoting, S3Store, open_client  # noqa: PLC0415 - as above
+
+        if self._client is None:
+            self._client = open_client(self._access)
+        return S3Store(self._client, self._access.bucket, quoting or Quoting.AS_RECEIVED)
+
+    def trust(self, quoting: "Quoting") -> None:
+        """Write to the store from now on, with ETags in the form that it wants."""
+        with self._opening:
+            self.store = self.with_etags(quoting)
+            self._engine = None
+        self.trusted = True
+
+
+def _place(access: Access) -> tuple[str | None, str]:
+    return access.endpoint_url, access.bucket

@@ -1,0 +1,317 @@
+"""The commit: read, apply the rules, write if nothing has changed since; and what to make of every answer.
+
+    read body and ETag → apply the rules → nothing new? done
+    → write, replacing that ETag (or, for a first document, nothing)
+        → answered: done
+        → Conflict: somebody else was first; read again
+        → Unanswered: it may have landed, or may land yet; read again and look
+
+A write whose answer is lost needs no case of its own. The rules know a recording by its `recorded_by`, so they say of
+the document that is read next whether it landed. If it did not, and the ETag is another one, it never can: every
+commit raises `revision`, so no ETag comes back. If the ETag is the same, it may still be under way, and the same
+bytes are sent again: of two equal writes that replace one ETag, one can win.
+
+What a document means is left to `rules`, what a status means to `stores`. Nothing else in this library retries: boto3
+is told not to, because a resend behind our back turns a lost answer into a false conflict.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Generic, TypeAlias, TypeVar
+
+from tenacity import RetryCallState, Retrying, retry_if_exception_type
+
+from cf_data_tracker.document import Document, to_bytes
+from cf_data_tracker.errors import (
+    ContentionError,
+    DocumentError,
+    OutcomeUnknownError,
+    ReadDeniedError,
+    StoreError,
+    TrackerError,
+)
+from cf_data_tracker.stats import CountedStore, Tally
+from cf_data_tracker.store import UNCHANGED, Conflict, Store, Unanswered, vanished
+
+T = TypeVar("T")
+
+Rule: TypeAlias = Callable[[Document | None], tuple[Document | None, T]]
+"""A change: the document and what came of it. The very same document means that there is nothing to write."""
+
+FIRST_CONTACT_ATTEMPTS: Final = 4
+"""How often an endpoint that never answered is tried: a typing error should not cost the whole patience."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Patience:
+    """How long to go on, and how to wait between attempts: full jitter up to a bound that doubles.
+
+    Attributes:
+        attempts: Attempts at most.
+        seconds: No attempt begins later than this after the first; one that has begun is awaited.
+        first: The bound of the first wait, in seconds: about the time of one write to S3 (p50 61 ms).
+        longest: The bound of any wait, in seconds.
+    """
+
+    attempts: int = 200
+    seconds: float = 120.0
+    first: float = 0.05
+    longest: float = 2.0
+
+    def bound(self, attempt: int, signal: BaseException | None) -> float:
+        """Return the bound of the wait after `attempt` (1 for the first); a store that asks for less waits longer."""
+        slower = 4.0 if isinstance(signal, Unanswered) and signal.slow else 1.0
+        return slower * min(self.longest, self.first * 2.0 ** min(attempt - 1, 30))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Surroundings:
+    """What the engine takes from the world.
+
+    Attributes:
+        clock: Seconds that never run backwards.
+        sleep: Waits for so many seconds.
+        random: A number in [0, 1).
+    """
+
+    clock: Callable[[], float]
+    sleep: Callable[[float], None]
+    random: Callable[[], float]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Target:
+    """A document: its key, and how to read one of its kind."""
+
+    key: str
+    parse: Callable[[bytes], Document]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A document as it stood under an ETag; neither, where there is none yet."""
+
+    document: Document | None
+    etag: str | None
+
+
+ABSENT: Final = Snapshot(None, None)
+
+
+class Engine:
+    """Reads and commits documents of one store. Safe to share between threads.
+
+    It carries the last document that it saw of each key, with its ETag: a commit to a quiet document costs one write,
+    a read one conditional read.
+    """
+
+    def __init__(self, store: Store, tally: Tally, patience: Patience, surroundings: Surroundings) -> None:
+        self.store = CountedStore(store, tally)
+        self.tally = tally
+        self.carried: dict[str, Snapshot] = {}
+        self._patience = patience
+        self._surroundings = surroundings
+        self._reached = False
+
+    def read(self, target: Target) -> Document | None:
+        """Return the document as it is now, or `None` where there is none.
+
+        Raises:
+            DocumentError: What is there is no tracker document.
+            DocumentVanishedError: There was one when this engine last looked.
+            StoreError: The store refused, or did not answer in time.
+        """
+        return self.asked(lambda: self.look(target), target.key).document
+
+    def commit(self, target: Target, rule: Rule[T]) -> T:
+        """Apply the rule to the document until that is in the store, and return what came of it.
+
+        Raises:
+            ContentionError: Others kept winning; nothing was written.
+            OutcomeUnknownError: A write was never answered, and may have landed.
+            DocumentError: What is there is no tracker document; it was left as it is.
+            DocumentVanishedError: The document was there and is gone; nothing was written.
+            StoreError: The store refused, or did not answer; nothing was written.
+        """
+        commit = _Commit(self, target, rule)
+        try:
+            return self.persist(commit.attempt)
+        except (Conflict, Unanswered) as signal:
+            return commit.last_look(signal)
+        except StoreError as error:
+            raise commit.unknown_if_in_flight(error) from error
+
+    def look(self, target: Target) -> Snapshot:
+        """Read the document once, or learn that it is still the carried one.
+
+        Raises:
+            Unanswered: No answer.
+        """
+        carried = self.carried.get(target.key, ABSENT)
+        answer = self.store.read(target.key, unless=carried.etag)
+        if answer is UNCHANGED:
+            return carried
+        if answer is None:
+            return self._absent(target.key, carried)
+        return self._carry(target.key, Snapshot(self._parsed(target, answer.body), answer.etag))
+
+    def put(self, key: str, document: Document, base: Snapshot) -> None:
+        """Write the document once, if `base` is still there, and carry it.
+
+        Raises:
+            Conflict: It is not; nothing was written.
+            Unanswered: It may have been written.
+        """
+        etag = self.store.write(key, to_bytes(document), replacing=base.etag)
+        self._carry(key, Snapshot(document, etag))
+        self.tally.add("commits")
+
+    def asked(self, question: Callable[[], T], key: str) -> T:
+        """Return the answer to something that changes nothing, asked again while there is none.
+
+        Raises:
+            StoreError: There was none in time.
+        """
+        try:
+            return self.persist(question)
+        except Unanswered as signal:
+            raise StoreError(f"{self.store.location(key)} cannot be read: {signal}") from signal
+
+    def persist(self, attempt: Callable[[], T]) -> T:
+        """Call until it answers or patience ends; then the last signal is raised.
+
+        Raises:
+            Conflict: The last attempt lost.
+            Unanswered: The last attempt had no answer.
+        """
+        retrying = Retrying(
+            retry=retry_if_exception_type((Conflict, Unanswered)),
+            wait=self._wait,
+            stop=self._stop_after(self._surroundings.clock() + self._patience.seconds),
+            sleep=self._surroundings.sleep,
+            reraise=True,
+        )
+        answer: T = retrying(self._noting_contact, attempt)
+        return answer
+
+    def _noting_contact(self, attempt: Callable[[], T]) -> T:
+        try:
+            answer = attempt()
+        except Unanswered as signal:
+            self.tally.add("unanswered")
+            self._reached = self._reached or signal.sent
+            raise
+        except Conflict:
+            self.tally.add("conflicts")
+            self._reached = True
+            raise
+        self._reached = True
+        return answer
+
+    def _wait(self, state: RetryCallState) -> float:
+        return self._surroundings.random() * self._patience.bound(state.attempt_number, _signal(state))
+
+    def _stop_after(self, deadline: float) -> Callable[[RetryCallState], bool]:
+        def stop(state: RetryCallState) -> bool:
+            attempts = self._patience.attempts if self._reached else FIRST_CONTACT_ATTEMPTS
+            late = self._surroundings.clock() + state.upcoming_sleep > deadline
+            return late or state.attempt_number >= min(attempts, self._patience.attempts)
+
+        return stop
+
+    def _absent(self, key: str, carried: Snapshot) -> Snapshot:
+        if carried.document is not None:
+            raise vanished(self.store.location(key))
+        return ABSENT
+
+    def _parsed(self, target: Target, body: bytes) -> Document:
+        try:
+            return target.parse(body)
+        except DocumentError as error:
+            raise DocumentError(error.where, error.problem, self.store.location(target.key)) from None
+
+    def _carry(self, key: str, snapshot: Snapshot) -> Snapshot:
+        self.carried[key] = snapshot
+        return snapshot
+
+
+class _Commit(Generic[T]):
+    """One commit, attempt after attempt."""
+
+    def __init__(self, engine: Engine, target: Target, rule: Rule[T]) -> None:
+        self._engine = engine
+        self._target = target
+        self._rule = rule
+        self._base = engine.carried.get(target.key)  # to be built on; None: look first
+        self._seen = False  # whether the base was read in this commit, rather than carried from an earlier one
+        self._in_flight: Snapshot | None = None  # what an unanswered write replaces, for as long as it may land
+        self._lost = False  # whether a write lost since the last look
+
+    def attempt(self) -> T:
+        """Look if need be, apply the rule, write if need be."""
+        base = self._base if self._base is not None else self._look()
+        document, outcome = self._rule(base.document)
+        if document is not base.document and document is not None:
+            self._write(document, base)
+        elif not self._seen:
+            self._look()  # "it is there already" is said of the document as it is, not as it was
+            return self.attempt()
+        return outcome
+
+    def last_look(self, signal: Conflict | Unanswered) -> T:
+        """Return the outcome after all if a last look finds it in the document; else raise the error that is true."""
+        if self._in_flight is None and isinstance(signal, Unanswered):
+            raise StoreError(f"{self._location} cannot be reached: {signal}; nothing was written") from signal
+        try:
+            base = self._look()
+        except (Unanswered, StoreError) as error:
+            raise self._gave_up() from error
+        document, outcome = self._rule(base.document)
+        if document is base.document:
+            return outcome
+        raise self._gave_up() from signal
+
+    def unknown_if_in_flight(self, error: StoreError) -> TrackerError:
+        """Return the error to raise for a refusal: it says nothing about a write that was sent before."""
+        return error if self._in_flight is None else self._gave_up()
+
+    def _look(self) -> Snapshot:
+        try:
+            base = self._engine.look(self._target)
+        except ReadDeniedError:
+            # So is a missing key answered where the caller may not list. Only a write can tell: one that is to
+            # replace nothing. If one has lost already, the document is there, and may not be read.
+            if self._lost or self._target.key in self._engine.carried:
+                raise
+            base = ABSENT
+        if self._in_flight is not None and base.etag != self._in_flight.etag:
+            self._in_flight = None  # its ETag is gone for good, and so is its chance to land
+        self._base, self._seen = base, True
+        return base
+
+    def _write(self, document: Document, base: Snapshot) -> None:
+        self._base, self._seen, self._lost = None, False, False
+        try:
+            self._engine.put(self._target.key, document, base)
+        except Conflict:
+            self._lost = True
+            raise
+        except Unanswered as signal:
+            if signal.sent:
+                self._in_flight = base
+            raise
+
+    @property
+    def _location(self) -> str:
+        return self._engine.store.location(self._target.key)
+
+    def _gave_up(self) -> TrackerError:
+        if self._in_flight is None:
+            return ContentionError(f"other workers kept committing to {self._location}; nothing was written, try later")
+        return OutcomeUnknownError(
+            f"a write to {self._location} was never answered and may have landed; calling again is safe"
+        )
+
+
+def _signal(state: RetryCallState) -> BaseException | None:
+    return state.outcome.exception() if state.outcome is not None else None

@@ -1,0 +1,76 @@
+"""What can go wrong, named for what the caller does next.
+
+Every error here is a `TrackerError`, pickles, and carries no secret. The signals by which a store speaks to the
+engine (`Conflict`, `Unanswered`) are not errors of this module: they live in `store.py` and never reach a caller.
+"""
+
+__all__ = [
+    "ContentionError",
+    "DocumentError",
+    "DocumentVanishedError",
+    "InvalidNameError",
+    "NotTrackedError",
+    "OutcomeUnknownError",
+    "StoreError",
+    "TrackerError",
+    "UnsafeStoreError",
+]
+
+
+class TrackerError(Exception):
+    """Anything that this library raises on purpose."""
+
+
+class InvalidNameError(TrackerError, ValueError):
+    """A name, a size or another argument is not acceptable; nothing was sent. Correct the call."""
+
+
+class DocumentError(TrackerError):
+    """The stored document is not a tracker document; it was left as it is. Mend or restore it by hand.
+
+    Attributes:
+        where: The place, like `tables[0].tables[2].files[1].current_version`, or `""` for the whole document.
+        problem: What was expected there and what was found.
+        location: The document's URL, or `""` where only its text was seen.
+    """
+
+    def __init__(self, where: str, problem: str, location: str = "") -> None:
+        super().__init__(where, problem, location)
+        self.where = where
+        self.problem = problem
+        self.location = location
+
+    def __str__(self) -> str:
+        what = f"{self.where}: {self.problem}" if self.where else self.problem
+        return f"{what} (in {self.location}, which was left as it is)" if self.location else what
+
+
+class NotTrackedError(TrackerError, KeyError):
+    """The tracker has no such schema, table, file name or version. Look at the spelling."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])  # KeyError would show the repr
+
+
+class DocumentVanishedError(TrackerError):
+    """A document that was there is gone; nothing was written. Restore it before recording goes on."""
+
+
+class ContentionError(TrackerError):
+    """Others kept winning until the time or the attempts ran out; nothing was written. Call again later."""
+
+
+class OutcomeUnknownError(TrackerError):
+    """The last write was never answered and may have landed. Calling again with the same file is safe."""
+
+
+class UnsafeStoreError(TrackerError):
+    """The store does not honour conditional writes, so it would lose recordings; no document was written."""
+
+
+class StoreError(TrackerError):
+    """The store refused, or cannot be reached; nothing was written. The message says what to fix."""
+
+
+class ReadDeniedError(StoreError):
+    """A read answered 403, as a missing key does where the caller may not list the bucket."""

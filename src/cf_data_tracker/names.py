@@ -1,0 +1,106 @@
+"""Names and the S3 keys made of them.
+
+A name becomes part of a key, so whatever S3, a shell or a reader would stumble over is refused here, before anything
+is sent. Reading accepts whatever names a stored document holds; only what callers hand in is checked.
+"""
+
+import unicodedata
+from typing import Final
+
+from cf_data_tracker.errors import InvalidNameError
+
+INTERNAL_PREFIX: Final = "_cf_tracker/"
+"""Everything of ours that is no document lies under this prefix, which no schema may therefore take."""
+
+MAX_NAME_BYTES: Final = 255
+"""A schema stands twice in its key, which S3 limits to 1,024 bytes of UTF-8; file systems stop at 255 as well."""
+
+MAX_TEXT_BYTES: Final = 2048
+"""The longest location or date accepted: an S3 URL is at most 1,024 bytes of key, a bucket and a few more."""
+
+_UNPRINTABLE: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
+
+
+def check_name(what: str, value: object) -> str:
+    """Return `value` if it can name a schema, table, file name or file.
+
+    Raises:
+        InvalidNameError: It is not text, is blank or over 255 bytes, or holds `/`, `..` or a control character.
+    """
+    name = check_text(what, value, at_most=MAX_NAME_BYTES)
+    if "/" in name:
+        raise InvalidNameError(f"{what} must not contain '/', got {shown(name)}: give the last part of the path alone")
+    if name == "." or ".." in name:
+        raise InvalidNameError(f"{what} must not be '.' or contain '..', got {shown(name)}")
+    return name
+
+
+def check_schema(value: object) -> str:
+    """Return `value` if it can name a schema, whose documents stand under `{schema}/` in the bucket.
+
+    Raises:
+        InvalidNameError: It is no name (see `check_name`), or the one that this library keeps for itself.
+    """
+    schema = check_name("schema", value)
+    if f"{schema}/" == INTERNAL_PREFIX:
+        raise InvalidNameError(f"schema must not be {shown(schema)}: the tracker keeps its own objects there")
+    return schema
+
+
+def check_text(what: str, value: object, *, at_most: int = MAX_TEXT_BYTES) -> str:
+    """Return `value` if it is one line of text that is not blank.
+
+    Raises:
+        InvalidNameError: It is not text, blank, longer than `at_most` bytes of UTF-8, or holds a control character.
+    """
+    if not isinstance(value, str):
+        raise InvalidNameError(f"{what} must be text, got {shown(value)}")
+    if not value.strip():
+        raise InvalidNameError(f"{what} must not be empty")
+    if any(unicodedata.category(character) in _UNPRINTABLE for character in value):
+        raise InvalidNameError(f"{what} must not contain control characters, got {shown(value)}")
+    if len(value.encode()) > at_most:
+        raise InvalidNameError(f"{what} must be at most {at_most} bytes of UTF-8, got {len(value.encode())}")
+    return value
+
+
+def check_count(what: str, value: object) -> int:
+    """Return `value` if it is a whole number, 0 or more.
+
+    Raises:
+        InvalidNameError: It is not (a `bool` is no number here).
+    """
+    if type(value) is not int or value < 0:
+        raise InvalidNameError(f"{what} must be a whole number, 0 or more, got {shown(value)}")
+    return value
+
+
+def shown(value: object) -> str:
+    """Return a short, printable form of whatever a caller handed in, for error messages."""
+    plain = isinstance(value, (str, bytes, int, float, type(None)))
+    return shortened(ascii(value) if plain else f"a {type(value).__name__}")
+
+
+def shortened(text: str, *, to: int = 60) -> str:
+    """Return `text`, cut with an ellipsis if it is longer than `to` characters."""
+    return text if len(text) <= to else f"{text[: to - 3]}..."
+
+
+def raw_key(schema: str) -> str:
+    """Return the key of a schema's document in the raw bucket: the earlier package's, so that its buckets work."""
+    return f"{schema}/{schema}_version_info.json"
+
+
+def clean_key(schema: str) -> str:
+    """Return the key of a schema's document in the clean bucket."""
+    return f"{schema}/{schema}_clean_version_info.json"
+
+
+def older_clean_key(schema: str) -> str:
+    """Return the key under which releases up to 0.3.11 of the earlier package kept the clean document."""
+    return f"{schema}/clean_version.json"
+
+
+def probe_key(unique: str) -> str:
+    """Return the key of a scratch object of the conformance probe."""
+    return f"{INTERNAL_PREFIX}probe/{unique}"

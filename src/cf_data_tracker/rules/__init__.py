@@ -1,0 +1,1 @@
+"""The rules: documents in, documents out, and nothing else."""

@@ -1,0 +1,156 @@
+"""The version rules.
+
+1. A new file name starts at version 1. A new file in a known file name gets the highest number so far + 1.
+   `current_version` is the last one given.
+2. A file that its file name already has is not added again: recording is idempotent, and says so (`created=False`).
+3. Nothing but the named file name changes. Nothing is ever removed. Unknown fields survive.
+4. Versions of one file name are in commit order: if recording A was acknowledged before B began, A < B.
+
+Document in, document out: arguments are never changed, and what a recording does not touch is shared with the
+result, not copied. Recording many is a fold of recording one, done in one pass: each file name that is named is
+looked through once, whatever the number of recordings, so a batch costs what it adds.
+
+A table may stand in a document twice, once under either key, and a file name in both. Such places are read as one;
+what is new goes to the last place that has the file name, or else to the first that has the table.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cf_data_tracker.document import Document, table_name_of, tables_of
+from cf_data_tracker.model import NewFile, Recorded, Recording
+
+_FileName = tuple[str, str]  # table, file name
+
+
+def record(
+    document: Document | None, schema: str, recordings: Sequence[Recording]
+) -> tuple[Document | None, tuple[Recorded, ...]]:
+    """Return the document with the recordings in it, and what became of each, in the order given.
+
+    The very same document comes back when all of them are in it already: that is how "do not write" is said.
+
+    Args:
+        document: The document of `schema`; `None` where there is none yet.
+        schema: The data source. All recordings are for it.
+        recordings: What to add, in order.
+    """
+    grown, outcomes = _fold(tables_of(document, schema), recordings)
+    if not any(file_name.added for file_name in grown.values()):
+        return document, outcomes
+    return _with_tables(document, schema, _with_added(tables_of(document, schema), grown)), outcomes
+
+
+@dataclass(slots=True)
+class _Grown:
+    """One file name while recordings are folded into it; local to one call of `record`."""
+
+    known: dict[str, Document]  # by file, its newest version
+    last: int
+    place: tuple[int, int] | None  # the numbers of the table entry and the file entry that take what is new
+    added: list[Document]
+
+    def take(self, recording: Recording) -> Recorded:
+        entry = self.known.get(recording.new.file)
+        if entry is None:
+            self.last += 1
+            entry = _entry(recording, self.last)
+            self.known[recording.new.file] = entry
+            self.added.append(entry)
+        return _recorded(recording, entry)
+
+
+def _fold(
+    tables: Sequence[Document], recordings: Sequence[Recording]
+) -> tuple[dict[_FileName, _Grown], tuple[Recorded, ...]]:
+    named = dict.fromkeys((recording.new.table, recording.new.file_name) for recording in recordings)
+    grown = {key: _Grown(known={}, last=0, place=None, added=[]) for key in named}
+    for place, key, file_entry in _places(tables, named):
+        _look_through(grown[key], place, file_entry)
+    outcomes = (grown[recording.new.table, recording.new.file_name].take(recording) for recording in recordings)
+    return grown, tuple(outcomes)
+
+
+def _places(
+    tables: Sequence[Document], named: Iterable[_FileName]
+) -> Iterable[tuple[tuple[int, int], _FileName, Document]]:
+    wanted, wanted_tables = set(named), {table for table, _ in named}
+    for table_number, table_entry in enumerate(tables):
+        table = table_name_of(table_entry)
+        if table in wanted_tables:
+            for number, file_entry in enumerate(table_entry["files"]):
+                key = (table, file_entry["file_name"])
+                if key in wanted:
+                    yield (table_number, number), key, file_entry
+
+
+def _look_through(grown: _Grown, place: tuple[int, int], file_entry: Document) -> None:
+    grown.place = place
+    grown.last = max(grown.last, file_entry["current_version"])  # a number once given is not given again
+    for entry in file_entry["versions"]:
+        grown.last = max(grown.last, entry["version"])
+        if entry["version"] >= grown.known.get(entry["file"], entry)["version"]:
+            grown.known[entry["file"]] = entry
+
+
+def _with_added(tables: Sequence[Document], grown: dict[_FileName, _Grown]) -> list[Document]:
+    result = list(tables)
+    first = {table_name_of(entry): number for number, entry in reversed(list(enumerate(tables)))}
+    own: dict[int, list[Document]] = {}  # by the number of the table entry, its list of file entries, ours to change
+    for (table, file_name), state in grown.items():
+        if state.added:
+            number = state.place[0] if state.place else first.setdefault(table, len(result))
+            if number == len(result):
+                result.append({"name": table, "files": []})
+            files = own.setdefault(number, list(result[number]["files"]))
+            _put(files, file_name, state)
+    for number, files in own.items():
+        result[number] = {**result[number], "files": files}
+    return result
+
+
+def _put(files: list[Document], file_name: str, state: _Grown) -> None:
+    if state.place is None:
+        files.append({"file_name": file_name, "current_version": state.last, "versions": state.added})
+    else:
+        entry = files[state.place[1]]
+        versions = [*entry["versions"], *state.added]
+        files[state.place[1]] = {**entry, "current_version": state.last, "versions": versions}
+
+
+def _with_tables(document: Document | None, schema: str, tables: list[Document]) -> Document:
+    document = document if document is not None else {"tables": []}
+    entries = document["tables"]
+    if any(entry["schema_name"] == schema for entry in entries):
+        entries = [{**entry, "tables": tables} if entry["schema_name"] == schema else entry for entry in entries]
+    else:
+        entries = [*entries, {"schema_name": schema, "tables": tables}]
+    return {**document, "tables": entries, "revision": document.get("revision", 0) + 1}
+
+
+def _entry(recording: Recording, version: int) -> Document:
+    new = recording.new
+    entry: dict[str, Any] = {
+        "version": version,
+        "timestamp": new.timestamp,
+        "file_size": new.file_size,
+        "file": new.file,
+        "s3_location": new.s3_location,
+        "fyear": new.fyear,
+        "upload_date": new.upload_date,
+        "recorded_by": recording.recorded_by,
+    }
+    return entry if new.checksum is None else {**entry, "checksum": new.checksum}
+
+
+def _recorded(recording: Recording, entry: Document) -> Recorded:
+    new: NewFile = recording.new
+    return Recorded(
+        schema=new.schema,
+        table=new.table,
+        file_name=new.file_name,
+        file=new.file,
+        version=entry["version"],
+        created=entry.get("recorded_by") == recording.recorded_by,
+    )

@@ -1,0 +1,115 @@
+"""Where the bucket is and who we are, from the environment and `.env`.
+
+`.env` is read when asked for, never at import, and does not change the environment: what is set there wins. Without
+keys, credentials are left to boto3's own chain (roles, profiles, SSO).
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import urlsplit, urlunsplit
+
+from dotenv import dotenv_values, find_dotenv
+
+from cf_data_tracker.errors import StoreError
+
+RAW_BUCKET: Final = ("AWS_DEST_BUCKET_RAW", "RAW_BUCKET_NAME")
+"""The raw bucket; releases from 0.3.14 of the earlier package read the second name."""
+
+CLEAN_BUCKET: Final = "AWS_DEST_BUCKET_CLEAN"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Access:
+    """How to reach a bucket. Pickles; its `repr` shows no secret.
+
+    Attributes:
+        bucket: The bucket's name.
+        endpoint_url: The endpoint, or `None` for AWS.
+        region: The region, or `None` to leave it to boto3.
+        access_key: The access key, or `None` to leave credentials to boto3's chain.
+        secret_key: Its secret.
+        session_token: The token that goes with temporary keys.
+        request_timeout: Seconds without an answer after which a request counts as unanswered.
+
+    Raises:
+        StoreError: The bucket or the endpoint is missing or malformed, or a key stands without its other half.
+    """
+
+    bucket: str
+    endpoint_url: str | None = None
+    region: str | None = None
+    access_key: str | None = field(default=None, repr=False)
+    secret_key: str | None = field(default=None, repr=False)
+    session_token: str | None = field(default=None, repr=False)
+    request_timeout: float = 15.0
+
+    def __post_init__(self) -> None:
+        if not self.bucket or not isinstance(self.bucket, str):
+            raise StoreError("no bucket is named: pass bucket=, or set AWS_DEST_BUCKET_RAW")
+        if self.endpoint_url is not None and not self.endpoint_url.startswith(("http://", "https://")):
+            raise StoreError("the endpoint must be a URL that begins with http:// or https://")
+        if (self.access_key is None) != (self.secret_key is None):
+            missing = "AWS_ACCESS_KEY_ID" if self.access_key is None else "AWS_SECRET_ACCESS_KEY"
+            raise StoreError(f"{missing} is missing: a key needs its other half; set both or neither")
+        if not self.request_timeout > 0:
+            raise StoreError(f"request_timeout must be more than 0 seconds, got {self.request_timeout}")
+
+    @property
+    def endpoint(self) -> str:
+        """The endpoint without any password that its URL may hold, for messages."""
+        return without_password(self.endpoint_url) if self.endpoint_url else "AWS"
+
+
+def is_aws(endpoint_url: str | None) -> bool:
+    """Return whether an endpoint is AWS's own, whose conditional writes need no proof."""
+    host = urlsplit(endpoint_url).hostname or "" if endpoint_url else "s3.amazonaws.com"
+    return host.endswith((".amazonaws.com", ".amazonaws.com.cn"))
+
+
+def without_password(url: str) -> str:
+    """Return a URL without the user and password that may stand before its host."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
+def environment() -> dict[str, str]:
+    """Return the environment, and beneath it what the nearest `.env` sets, from the working directory upwards."""
+    settings = dotenv_values(find_dotenv(usecwd=True))
+    return {**{name: value for name, value in settings.items() if value}, **os.environ}
+
+
+def raw_access(env: Mapping[str, str], bucket: str | None = None, endpoint_url: str | None = None) -> Access:
+    """Return how to reach the raw bucket; what is given goes before what is set.
+
+    Raises:
+        StoreError: `AWS_DEST_BUCKET_RAW` is not set, or a setting is malformed.
+    """
+    return _access(env, bucket or _first(env, *RAW_BUCKET), endpoint_url, RAW_BUCKET[0])
+
+
+def clean_access(env: Mapping[str, str], bucket: str | None = None, endpoint_url: str | None = None) -> Access:
+    """Return how to reach the clean bucket; what is given goes before what is set.
+
+    Raises:
+        StoreError: `AWS_DEST_BUCKET_CLEAN` is not set, or a setting is malformed.
+    """
+    return _access(env, bucket or _first(env, CLEAN_BUCKET), endpoint_url, CLEAN_BUCKET)
+
+
+def _access(env: Mapping[str, str], bucket: str | None, endpoint_url: str | None, variable: str) -> Access:
+    if bucket is None:
+        raise StoreError(f"{variable} is not set: name the bucket there, in the environment or in .env")
+    return Access(
+        bucket=bucket,
+        endpoint_url=endpoint_url or _first(env, "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
+        region=_first(env, "AWS_REGION_NAME", "AWS_REGION", "AWS_DEFAULT_REGION"),
+        access_key=_first(env, "AWS_ACCESS_KEY_ID"),
+        secret_key=_first(env, "AWS_SECRET_ACCESS_KEY"),
+        session_token=_first(env, "AWS_SESSION_TOKEN"),
+    )
+
+
+def _first(env: Mapping[str, str], *names: str) -> str | None:
+    return next((env[name] for name in names if env.get(name)), None)

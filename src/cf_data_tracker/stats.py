@@ -1,0 +1,95 @@
+"""What was asked of a store, counted: requests by kind, commits, conflicts, bytes."""
+
+import threading
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from cf_data_tracker.store import UNCHANGED, Replacing, Store, Stored, Unchanged
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stats:
+    """Counts since a tracker was made, in this process.
+
+    Attributes:
+        requests: Requests sent, by kind: `read`, `write`, `list`, `delete`.
+        unchanged: Reads that were answered with "still the same" (304) and carried no document.
+        commits: Documents written.
+        conflicts: Writes that lost to another worker's.
+        unanswered: Requests without an answer, or with a 5xx.
+        combined: Recordings of other workers that commits of this one carried.
+        bytes_read: Bytes of documents received.
+        bytes_written: Bytes of documents sent, whether they were taken or not.
+    """
+
+    requests: Mapping[str, int] = field(default_factory=dict)
+    unchanged: int = 0
+    commits: int = 0
+    conflicts: int = 0
+    unanswered: int = 0
+    combined: int = 0
+    bytes_read: int = 0
+    bytes_written: int = 0
+
+
+class Tally:
+    """Counts up, from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._requests: Counter[str] = Counter()
+        self._counts: Counter[str] = Counter()
+
+    def request(self, kind: str) -> None:
+        """Count a request that is about to be sent."""
+        with self._lock:
+            self._requests[kind] += 1
+
+    def add(self, what: str, number: int = 1) -> None:
+        """Count something that a field of `Stats` is named after."""
+        with self._lock:
+            self._counts[what] += number
+
+    def snapshot(self) -> Stats:
+        """Return the counts as they are now."""
+        with self._lock:
+            return Stats(requests=dict(self._requests), **self._counts)
+
+
+class CountedStore:
+    """A `Store` that counts what passes through to another."""
+
+    def __init__(self, store: Store, tally: Tally) -> None:
+        self._store = store
+        self._tally = tally
+
+    def location(self, key: str) -> str:
+        """Return the URL of a key."""
+        return self._store.location(key)
+
+    def read(self, key: str, *, unless: str | None = None) -> Stored | Unchanged | None:
+        """Read, and count the request and the bytes."""
+        self._tally.request("read")
+        answer = self._store.read(key, unless=unless)
+        if answer is UNCHANGED:
+            self._tally.add("unchanged")
+        elif isinstance(answer, Stored):
+            self._tally.add("bytes_read", len(answer.body))
+        return answer
+
+    def write(self, key: str, body: bytes, *, replacing: Replacing) -> str:
+        """Write, and count the request and the bytes."""
+        self._tally.request("write")
+        self._tally.add("bytes_written", len(body))
+        return self._store.write(key, body, replacing=replacing)
+
+    def list(self, prefix: str) -> list[str]:
+        """List, and count the request."""
+        self._tally.request("list")
+        return self._store.list(prefix)
+
+    def delete(self, key: str) -> None:
+        """Delete, and count the request."""
+        self._tally.request("delete")
+        self._store.delete(key)

@@ -1,0 +1,115 @@
+"""The port: what the engine asks of a store, and the two signals by which a store answers other than with a value.
+
+A store holds objects by key. It is asked to read one, to write one *if* what is there is what the writer believes to
+be there, to list keys and to delete them. Whether to try again is not its business: a store tries once.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final, Protocol, TypeAlias
+
+from cf_data_tracker.errors import DocumentVanishedError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stored:
+    """An object as it was read. The ETag travels with what it guards.
+
+    Attributes:
+        body: The bytes.
+        etag: What to hand back to replace them; opaque.
+    """
+
+    body: bytes
+    etag: str
+
+
+class Unchanged(Enum):
+    """The answer to a conditional read of an object that still is what the reader has."""
+
+    UNCHANGED = "unchanged"
+
+
+class Anything(Enum):
+    """For a write that does not care what it replaces, and so may lose what others wrote."""
+
+    ANYTHING = "anything"
+
+
+UNCHANGED: Final = Unchanged.UNCHANGED
+ANYTHING: Final = Anything.ANYTHING
+
+Replacing: TypeAlias = str | Anything | None
+"""What a write replaces: an ETag; `None`, "there must be nothing there"; or `ANYTHING`."""
+
+
+class Conflict(Exception):  # noqa: N818 - a signal, not an error
+    """Not written: what is there is not what the writer said it replaces."""
+
+
+class Unanswered(Exception):  # noqa: N818 - a signal, not an error
+    """No answer, or one that says nothing about what happened (a 5xx): a write may have landed or may yet land.
+
+    Attributes:
+        sent: Whether the request may have reached the store. `False` for a refused connection.
+        slow: Whether the store asks for fewer requests (503 SlowDown).
+    """
+
+    def __init__(self, what: str, *, sent: bool = True, slow: bool = False) -> None:
+        super().__init__(what)
+        self.sent = sent
+        self.slow = slow
+
+
+def vanished(location: str) -> DocumentVanishedError:
+    """Return the error for a document that was there and is gone."""
+    return DocumentVanishedError(
+        f"{location} was there and is gone; nothing was written. Restore it (an earlier S3 version, a copy) before "
+        "recording goes on; if it was removed on purpose, start a new process"
+    )
+
+
+class Store(Protocol):
+    """An object store with conditional writes, linearizable for each key.
+
+    Besides the signals, every method may raise `StoreError` when the store refuses in a way that asking again would
+    not change.
+    """
+
+    def location(self, key: str) -> str:
+        """Return the URL of a key, for messages."""
+
+    def read(self, key: str, *, unless: str | None = None) -> Stored | Unchanged | None:
+        """Return the object, or `None` where there is none.
+
+        Args:
+            key: Its key.
+            unless: The ETag of what the reader has; `UNCHANGED` comes back if it still is there.
+
+        Raises:
+            Unanswered: No answer.
+            ReadDeniedError: Answered 403, as a missing key is too where the reader may not list the bucket.
+        """
+
+    def write(self, key: str, body: bytes, *, replacing: Replacing) -> str:
+        """Put the object if what is there is what it replaces, and return its ETag.
+
+        Raises:
+            Conflict: It is something else; nothing was written.
+            Unanswered: It may have been written, or may yet be.
+            DocumentVanishedError: An ETag was given, and there is no object. Some stores say `Conflict` instead.
+        """
+
+    def list(self, prefix: str) -> list[str]:
+        """Return up to 1,000 keys under `prefix`, in the order of their bytes.
+
+        Raises:
+            Unanswered: No answer.
+        """
+
+    def delete(self, key: str) -> None:
+        """Delete the object; that there is none is no error.
+
+        Raises:
+            Unanswered: It may have been deleted.
+        """

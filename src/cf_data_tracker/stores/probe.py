@@ -1,0 +1,210 @@
+"""Does this store honour conditional writes, and which form of ETag does it want?
+
+Some stores take `If-Match`, ignore it and answer 200; some let several writers win one race. On those nothing that
+this library promises holds, so a store that is not AWS's own is examined before anything else is written to it: a
+few scratch objects, one of them fought over by 32 writers at once. Every step is repeated until it is answered, so a
+bad network is not taken for a bad store.
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
+
+from cf_data_tracker.errors import DocumentVanishedError, StoreError, TrackerError
+from cf_data_tracker.names import probe_key
+from cf_data_tracker.store import Conflict, Replacing, Store, Stored, Unanswered
+from cf_data_tracker.stores.s3 import Quoting
+
+RACERS: Final = 32
+"""Writers in the race. Stores that lock nothing let several of 32 win in nearly every round."""
+
+ROUNDS: Final = 5
+"""Races at most: one in which every writer lost (none was answered) shows nothing and is run again."""
+
+Persist = Callable[[Callable[[], bool]], bool]
+"""Calls until there is an answer: the engine's, which is the only one to retry."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Check:
+    """One thing that was tried.
+
+    Attributes:
+        name: What a safe store does.
+        passed: Whether this one did.
+    """
+
+    name: str
+    passed: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Diagnosis:
+    """What the examination of a store found.
+
+    Attributes:
+        checks: What was tried, in order; the first that failed ended the examination.
+        quoting: The form of ETag that the store accepts, or `None` if it accepts none.
+    """
+
+    checks: tuple[Check, ...]
+    quoting: Quoting | None
+
+    @property
+    def safe(self) -> bool:
+        """Whether the store can be trusted with tracker documents."""
+        return self.quoting is not None and all(check.passed for check in self.checks)
+
+    @property
+    def failed(self) -> str:
+        """What the store does not do, in words; empty for a safe one."""
+        return "; ".join(check.name for check in self.checks if not check.passed)
+
+
+def examine(open_store: Callable[[Quoting], Store], persist: Persist, unique: str) -> Diagnosis:
+    """Try a store and return what was found; the scratch objects are removed.
+
+    Args:
+        open_store: Gives the store with one form of ETag or the other.
+        persist: Repeats a request until it is answered.
+        unique: A name for the scratch objects that nobody else uses.
+
+    Raises:
+        StoreError: The store refused, or did not answer.
+    """
+    probe = _Probe(open_store, persist, probe_key(unique))
+    try:
+        checks = tuple(_until_failed(probe.checks()))
+    except Unanswered as signal:
+        raise StoreError(f"the store could not be examined: {signal}; nothing was written") from signal
+    finally:
+        probe.clean_up()
+    return Diagnosis(checks=checks, quoting=probe.quoting)
+
+
+def _until_failed(checks: Iterator[Check]) -> Iterator[Check]:
+    for check in checks:
+        yield check
+        if not check.passed:
+            return
+
+
+class _Probe:
+    def __init__(self, open_store: Callable[[Quoting], Store], persist: Persist, key: str) -> None:
+        self._open_store = open_store
+        self._persist = persist
+        self._key = key
+        self._store = open_store(Quoting.AS_RECEIVED)
+        self.quoting: Quoting | None = None
+
+    def checks(self) -> Iterator[Check]:
+        """Try one thing after the other."""
+        self._create()
+        yield Check(name="a create-only write onto an object is refused", passed=not self._takes(b"again", None))
+        self.quoting = self._accepted_quoting()
+        yield Check(name="a write that names the current ETag is taken", passed=self.quoting is not None)
+        stale = self._stale_etag()
+        yield Check(name="a write that names a stale ETag is refused", passed=not self._takes(b"stale", stale))
+        yield Check(name="a write that names an ETag creates nothing", passed=not self._takes(b"none", stale, "-none"))
+        yield Check(name=f"of {RACERS} writers at once that name one ETag, one wins", passed=self._race())
+
+    def clean_up(self) -> None:
+        """Remove the scratch objects; who may not delete leaves a few bytes behind."""
+        with suppress(TrackerError, Unanswered):
+            for suffix in ("", "-none"):
+                self._store.delete(self._key + suffix)
+
+    def _create(self) -> None:
+        def create() -> bool:
+            self._store.write(self._key, b"first", replacing=None)
+            return True
+
+        def created_or_there() -> bool:
+            try:
+                return create()
+            except Conflict:
+                if self._there() is None:  # refused, and yet nothing is there: no answer to rely on
+                    raise
+                return True  # an earlier attempt landed, and only its answer was lost
+
+        self._persist(created_or_there)
+
+    def _takes(self, body: bytes, replacing: Replacing, suffix: str = "") -> bool:
+        """Return whether the store takes a write that it should refuse."""
+
+        def taken() -> bool:
+            try:
+                self._store.write(self._key + suffix, body, replacing=replacing)
+            except (Conflict, DocumentVanishedError):
+                return False
+            return True
+
+        return self._persist(taken)
+
+    def _accepted_quoting(self) -> Quoting | None:
+        # Each form gets several turns: a refusal may be a passing 409, and a form that works is taken at once.
+        for quoting in list(Quoting) * ROUNDS:
+            self._store = self._open_store(quoting)
+            body = f"{quoting.value}".encode()
+            if self._takes(body, self._etag()) or self._body() == body:
+                return quoting
+        return None
+
+    def _stale_etag(self) -> str:
+        """Return an ETag that was the current one until this call replaced what it stands for."""
+        stale = self._etag()
+        for _ in range(ROUNDS):
+            self._takes(b"newer", stale)
+            if self._etag() != stale:
+                return stale
+        raise StoreError(f"{self._store.location(self._key)} refuses {ROUNDS} writes that it took before")
+
+    def _race(self) -> bool:
+        for number in range(ROUNDS):
+            winners = self._winners(number, self._etag())
+            if winners:
+                return winners == [self._body()]
+        return True  # nobody ever was told to have won, so nobody was told so wrongly
+
+    def _winners(self, number: int, etag: str) -> list[bytes]:
+        barrier = threading.Barrier(RACERS)
+
+        def run(racer: int) -> bytes | None:
+            body = f"round {number} racer {racer}".encode()
+            barrier.wait()
+            try:
+                self._store.write(self._key, body, replacing=etag)
+            except (Conflict, Unanswered):
+                return None
+            return body
+
+        with ThreadPoolExecutor(RACERS) as pool:
+            return [body for body in pool.map(run, range(RACERS)) if body is not None]
+
+    def _there(self) -> Stored | None:
+        found: list[Stored | None] = []
+
+        def read() -> bool:
+            answer = self._store.read(self._key)
+            found.append(answer if isinstance(answer, Stored) else None)
+            return True
+
+        self._persist(read)
+        return found[-1]
+
+    def _current(self) -> Stored:
+        there = self._there()
+        if there is None:
+            raise StoreError(
+                f"{self._store.location(self._key)} was written and cannot be read; nothing else was written"
+            )
+        return there
+
+    def _etag(self) -> str:
+        return self._current().etag
+
+    def _body(self) -> bytes:
+        return self._current().body

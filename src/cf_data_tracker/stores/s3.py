@@ -1,0 +1,246 @@
+"""S3 on boto3: the only module that knows boto3, and what its statuses mean.
+
+The table, with its reasons:
+
+| answer | meaning |
+|---|---|
+| 412 PreconditionFailed | `Conflict`: what is there is not what was to be replaced |
+| 409 ConditionalRequestConflict, Ceph's ConcurrentModification | `Conflict`: another was under way; not applied |
+| 404 NoSuchKey under If-Match | vanished: S3 says 404, not 412, when the key is gone |
+| 404 to a read | there is no such object |
+| 403 AccessDenied to a read | `ReadDeniedError`: so is a missing key answered where the caller may not list |
+| 304 | `UNCHANGED` |
+| 503 SlowDown, 429 | `Unanswered`, and slower |
+| any other 5xx, 400 RequestTimeout, time-outs, resets | `Unanswered`: Ceph answers most of its lost races with 500 |
+| 501 NotImplemented to a write | the store does not know conditional writes |
+| connection refused, name not found | `Unanswered`, and certainly not sent |
+| anything else | `StoreError`, with what to fix |
+
+An answer is classified by its code first and by its status where the code says nothing: a 412 has been seen inside an
+HTTP 200, which botocore turns into a 500 with the code PreconditionFailed.
+"""
+
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Final
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectTimeoutError,
+    CredentialRetrievalError,
+    EndpointConnectionError,
+    NoCredentialsError,
+    ParamValidationError,
+    PartialCredentialsError,
+    ProxyConnectionError,
+    SSLError,
+    TokenRetrievalError,
+)
+
+from cf_data_tracker.errors import ReadDeniedError, StoreError, UnsafeStoreError
+from cf_data_tracker.settings import Access, is_aws
+from cf_data_tracker.store import ANYTHING, UNCHANGED, Conflict, Replacing, Stored, Unanswered, Unchanged, vanished
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.client import S3Client
+
+POOL_SIZE: Final = 64
+"""Connections kept open by a client; more threads than this wait for one or open one of their own."""
+
+CONFLICTS: Final = frozenset(
+    {"PreconditionFailed", "ConditionalRequestConflict", "ConcurrentModification", "OperationAborted", "412", "409"}
+)
+MISSING: Final = frozenset({"NoSuchKey", "NotFound", "404"})
+SLOWER: Final = frozenset({"SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded", "503", "429"})
+UNKNOWN: Final = frozenset({"RequestTimeout", "408"})  # S3 sends RequestTimeout with a 400
+NEVER_SENT: Final = (EndpointConnectionError, ConnectTimeoutError, ProxyConnectionError)
+CREDENTIALS: Final = (NoCredentialsError, PartialCredentialsError, CredentialRetrievalError, TokenRetrievalError)
+NOT_MODIFIED, SERVER_ERROR, NOT_IMPLEMENTED, SERVICE_UNAVAILABLE = 304, 500, 501, 503
+HIDDEN: Final = ", and s3:ListBucket on the bucket, without which a missing object is answered so too"
+FOREIGN: Final = {
+    # Newer boto3 adds checksums by default, which break several stores that are not AWS.
+    "request_checksum_calculation": "when_required",
+    "response_checksum_validation": "when_required",
+}
+ADVICE: Final = {
+    "NoSuchBucket": "there is no such bucket: create it, or correct its name",
+    "InvalidBucketName": "this is no bucket name: correct it",
+    "AllAccessDisabled": "the bucket is disabled",
+    "InvalidAccessKeyId": "the access key is not known there: correct AWS_ACCESS_KEY_ID, or the endpoint",
+    "SignatureDoesNotMatch": "the secret key is wrong: correct AWS_SECRET_ACCESS_KEY",
+    "ExpiredToken": "the credentials have expired: renew them (sign in again, or assume the role again)",
+    "TokenRefreshRequired": "the credentials have expired: renew them",
+    "InvalidToken": "the session token is not valid: renew the credentials",
+    "RequestTimeTooSkewed": "this machine's clock is wrong by more than 15 minutes: set it",
+    "PermanentRedirect": "the bucket is in another region: correct AWS_REGION_NAME",
+    "TemporaryRedirect": "the bucket is in another region: correct AWS_REGION_NAME",
+    "AuthorizationHeaderMalformed": "the region is wrong: correct AWS_REGION_NAME",
+    "IllegalLocationConstraintException": "the bucket is in another region: correct AWS_REGION_NAME",
+    "EntityTooLarge": "the document is larger than a single PUT may be",
+    "AccessDenied": "access denied",
+    "403": "access denied",
+    "301": "the bucket is in another region: correct AWS_REGION_NAME",
+}
+
+
+class Quoting(Enum):
+    """The form in which a store wants its ETags back; all send them in double quotes."""
+
+    AS_RECEIVED = "as received"
+    UNQUOTED = "unquoted"  # Ceph up to 16 answers 412 for ever to a quoted one
+
+    def of(self, etag: str) -> str:
+        """Return an ETag in this form."""
+        return etag if self is Quoting.AS_RECEIVED else etag.strip('"')
+
+
+def open_client(access: Access) -> "S3Client":
+    """Return a client for a bucket that sends each request once.
+
+    Raises:
+        StoreError: The endpoint is no URL, or the profile or region does not exist.
+    """
+    options: dict[str, Any] = {} if is_aws(access.endpoint_url) else FOREIGN
+    config = Config(
+        retries={"total_max_attempts": 1},
+        connect_timeout=min(5.0, access.request_timeout),
+        read_timeout=access.request_timeout,
+        max_pool_connections=POOL_SIZE,
+        **options,
+    )
+    try:
+        session = boto3.session.Session(
+            aws_access_key_id=access.access_key,
+            aws_secret_access_key=access.secret_key,
+            aws_session_token=access.session_token,
+            region_name=access.region,
+        )
+        return session.client("s3", endpoint_url=access.endpoint_url, config=config)
+    except (BotoCoreError, ValueError) as error:
+        raise StoreError(f"no connection can be made to the bucket {access.bucket}: {error}") from error
+
+
+def access_of(client: "S3Client", bucket: str) -> Access:
+    """Return what it takes to make a client like this one in another process.
+
+    Credentials that a role or SSO renews are left to boto3's chain there.
+    """
+    credentials = client._request_signer._credentials  # type: ignore[attr-defined]  # noqa: SLF001 - not told elsewhere
+    fixed = type(credentials).__name__ == "Credentials"
+    endpoint_url = client.meta.endpoint_url
+    return Access(
+        bucket=bucket,
+        endpoint_url=None if is_aws(endpoint_url) else endpoint_url,
+        region=client.meta.region_name,
+        access_key=credentials.access_key if fixed else None,
+        secret_key=credentials.secret_key if fixed else None,
+        session_token=credentials.token if fixed else None,
+    )
+
+
+class S3Store:
+    """A `Store` over one bucket. It asks once; an answer comes back as a value, a signal or an error."""
+
+    def __init__(self, client: "S3Client", bucket: str, quoting: Quoting = Quoting.AS_RECEIVED) -> None:
+        self._client = client
+        self._bucket = bucket
+        self._quoting = quoting
+
+    def location(self, key: str) -> str:
+        """Return the S3 URL of a key."""
+        return f"s3://{self._bucket}/{key}"
+
+    def read(self, key: str, *, unless: str | None = None) -> Stored | Unchanged | None:
+        """GET the object, or learn that its ETag still is `unless`."""
+        condition: dict[str, Any] = {} if unless is None else {"IfNoneMatch": self._quoting.of(unless)}
+        try:
+            answer = self._client.get_object(Bucket=self._bucket, Key=key, **condition)
+            with answer["Body"] as body:
+                return Stored(body=body.read(), etag=answer["ETag"])
+        except ClientError as error:
+            if _status(error) == NOT_MODIFIED:
+                return UNCHANGED
+            if _code(error) in MISSING:
+                return None
+            raise self._meaning(error, "s3:GetObject", key, denied=ReadDeniedError) from error
+        except BotoCoreError as error:
+            raise self._silence(error, key) from error
+
+    def write(self, key: str, body: bytes, *, replacing: Replacing) -> str:
+        """PUT the object under the condition that `replacing` states."""
+        try:
+            answer = self._client.put_object(
+                Bucket=self._bucket, Key=key, Body=body, ContentType="application/json", **self._condition(replacing)
+            )
+        except ClientError as error:
+            if _code(error) in MISSING:
+                raise vanished(self.location(key)) from error
+            raise self._meaning(error, "s3:PutObject", key) from error
+        except BotoCoreError as error:
+            raise self._silence(error, key) from error
+        if "ETag" not in answer:
+            raise Unanswered(f"{self.location(key)}: the answer to a write has no ETag")
+        return answer["ETag"]
+
+    def list(self, prefix: str) -> list[str]:
+        """LIST up to 1,000 keys."""
+        try:
+            answer = self._client.list_objects_v2(Bucket=self._bucket, Prefix=prefix)
+        except ClientError as error:
+            raise self._meaning(error, "s3:ListBucket", prefix) from error
+        except BotoCoreError as error:
+            raise self._silence(error, prefix) from error
+        return [entry["Key"] for entry in answer.get("Contents", ())]
+
+    def delete(self, key: str) -> None:
+        """DELETE the object."""
+        try:
+            self._client.delete_object(Bucket=self._bucket, Key=key)
+        except ClientError as error:
+            raise self._meaning(error, "s3:DeleteObject", key) from error
+        except BotoCoreError as error:
+            raise self._silence(error, key) from error
+
+    def _condition(self, replacing: Replacing) -> dict[str, Any]:
+        if replacing is ANYTHING:
+            return {}
+        return {"IfNoneMatch": "*"} if replacing is None else {"IfMatch": self._quoting.of(replacing)}
+
+    def _meaning(
+        self, error: ClientError, action: str, key: str, *, denied: type[StoreError] = StoreError
+    ) -> Exception:
+        """Return the signal or error that an answer of the store stands for."""
+        code, status = _code(error), _status(error)
+        where = f"{self.location(key)}: {code or status}"
+        if code in CONFLICTS or (code not in ADVICE and status in (409, 412)):
+            return Conflict(where)
+        if code == "NotImplemented" or status == NOT_IMPLEMENTED:
+            return UnsafeStoreError(f"{where}: the store does not know this request ({action} with a condition)")
+        if code in SLOWER | UNKNOWN or status >= SERVER_ERROR:
+            return Unanswered(where, slow=code in SLOWER or status == SERVICE_UNAVAILABLE)
+        if code in ("AccessDenied", "403"):
+            return denied(
+                f"{self.location(key)}: access denied; allow {action} on it{HIDDEN if denied is not StoreError else ''}"
+            )
+        return StoreError(f"{where}: {ADVICE.get(code) or error.response['Error'].get('Message') or 'refused'}")
+
+    def _silence(self, error: BotoCoreError, key: str) -> Exception:
+        """Return the signal or error for a request that has no answer of the store."""
+        where = f"{self.location(key)} at {self._client.meta.endpoint_url}"
+        if isinstance(error, CREDENTIALS):
+            return StoreError(
+                f"no credentials for {where}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or sign in ({error})"
+            )
+        if isinstance(error, (SSLError, ParamValidationError)):
+            return StoreError(f"{where}: {error}")
+        return Unanswered(f"{where}: {type(error).__name__}", sent=not isinstance(error, NEVER_SENT))
+
+
+def _code(error: ClientError) -> str:
+    return error.response.get("Error", {}).get("Code", "")
+
+
+def _status(error: ClientError) -> int:
+    return error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)

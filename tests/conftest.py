@@ -1,0 +1,88 @@
+"""What tests share: how many examples hypothesis tries, and the S3 servers, each started once and only if asked for."""
+
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+from cf_data_tracker.connection import Connection
+from cf_data_tracker.embedded import running
+from cf_data_tracker.settings import Access
+from servers import ceph as ceph_server
+from servers.server import Server
+
+# Few at the desk, more in CI and the same every time, thousands at night.
+settings.register_profile("dev", max_examples=50, deadline=None)
+settings.register_profile("ci", max_examples=200, deadline=None, derandomize=True)
+settings.register_profile("nightly", max_examples=5_000, deadline=None)
+IN_CI = os.environ.get("CI") == "true"
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if IN_CI else "dev"))
+
+
+@pytest.fixture(scope="session")
+def embedded() -> Iterator[Server]:
+    """Give the embedded S3, with the buckets `raw` and `clean`."""
+    with running(["raw", "clean"]) as server:
+        yield Server(endpoint_url=server.endpoint_url, access_key=server.access_key, secret_key=server.secret_key)
+
+
+@pytest.fixture(scope="session")
+def ceph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Give Ceph's radosgw, with the bucket `raw`. In CI, that it is not installed is a failure."""
+    missing = ceph_server.missing()
+    if missing is not None and not IN_CI:
+        pytest.skip(missing)
+    with ceph_server.running(tmp_path_factory.mktemp("ceph")) as server:
+        make_bucket(server, "raw")
+        yield server
+
+
+@pytest.fixture(params=["embedded", pytest.param("ceph", marks=pytest.mark.ceph)])
+def server(request: pytest.FixtureRequest) -> Server:
+    """Give one S3 server after the other."""
+    server: Server = request.getfixturevalue(request.param)
+    return server
+
+
+@pytest.fixture
+def schema() -> str:
+    """Give a schema that no other test uses."""
+    return f"vitals_{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture
+def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Be in an empty folder, with no setting of this machine in force."""
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith("AWS_") or name == "RAW_BUCKET_NAME"]:
+        monkeypatch.delenv(name)
+    return tmp_path
+
+
+def access_to(server: Server, bucket: str = "raw", *, endpoint_url: str | None = None, timeout: float = 15.0) -> Access:
+    """Return how to reach a bucket of a server, perhaps through a proxy in front of it."""
+    return Access(
+        bucket=bucket,
+        endpoint_url=endpoint_url or server.endpoint_url,
+        region=server.region,
+        access_key=server.access_key,
+        secret_key=server.secret_key,
+        request_timeout=timeout,
+    )
+
+
+def connection_to(server: Server, bucket: str = "raw") -> Connection:
+    """Return a connection to a bucket of a server."""
+    return Connection(access_to(server, bucket))
+
+
+def make_bucket(server: Server, bucket: str) -> None:
+    """Make a bucket."""
+    from cf_data_tracker.stores.s3 import open_client  # noqa: PLC0415 - tests that need no server should not wait
+
+    client = open_client(access_to(server, bucket))
+    client.create_bucket(Bucket=bucket)
+    client.close()
