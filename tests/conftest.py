@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 
 from cf_data_tracker.connection import Connection
 from cf_data_tracker.embedded import running
@@ -18,6 +18,7 @@ from servers.server import Server
 settings.register_profile("dev", max_examples=50, deadline=None)
 settings.register_profile("ci", max_examples=200, deadline=None, derandomize=True)
 settings.register_profile("nightly", max_examples=5_000, deadline=None)
+settings.register_profile("mutants", max_examples=50, deadline=None, phases=[Phase.explicit, Phase.generate])
 IN_CI = os.environ.get("CI") == "true"
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if IN_CI else "dev"))
 

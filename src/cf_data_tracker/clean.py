@@ -197,6 +197,6 @@ def _checked(raw: object) -> FileVersion:
 
 
 def _listed(clean_files: Iterable[str]) -> tuple[str, ...]:
-    if isinstance(clean_files, (str, bytes)):
+    if isinstance(clean_files, (str, bytes)) or not isinstance(clean_files, Iterable):
         raise InvalidNameError(f"clean_files must be a list of keys, got {shown(clean_files)}")
     return tuple(clean_files)

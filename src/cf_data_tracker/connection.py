@@ -88,6 +88,15 @@ class Connection:
         """Return the document as it is now; see `Engine.read`."""
         return self._here.engine.read(target)
 
+    def delete(self, key: str) -> None:
+        """Delete an object, whether it is there or not.
+
+        Raises:
+            StoreError: The store refused or did not answer.
+        """
+        here = self._here
+        here.engine.asked(lambda: here.engine.store.delete(key), key)
+
     def commit(self, target: Target, rule: Rule[T]) -> T:
         """Apply the rule to the document; see `Engine.commit`. Threads of this object take turns.
 
@@ -140,8 +149,9 @@ class Connection:
         diagnosis = self.diagnose()
         if diagnosis.quoting is None or not diagnosis.safe:
             raise UnsafeStoreError(
-                f"{self.access.endpoint} does not honour conditional writes, so it would lose recordings. It fails this: "
-                f"{diagnosis.failed}. No document was written. Use S3, or a store that passes `cf-data-tracker doctor`"
+                f"{self.access.endpoint} does not honour conditional writes, so it would lose recordings. It fails "
+                f"this: {diagnosis.failed}. No document was written. Use S3, or a store that passes "
+                "`cf-data-tracker doctor`"
             )
         return _proven.setdefault(_place(self.access), diagnosis.quoting)
 

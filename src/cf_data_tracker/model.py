@@ -117,7 +117,7 @@ class CleanRecord:
         recorded_by: Unique for this recording.
 
     Raises:
-        InvalidNameError: A clean file's key is not one line of text.
+        InvalidNameError: A name or a clean file's key is not text, or the version no number.
     """
 
     raw: FileVersion
@@ -126,6 +126,10 @@ class CleanRecord:
     recorded_by: str
 
     def __post_init__(self) -> None:
+        check_schema(self.raw.schema)
+        check_count("raw.version", self.raw.version)
+        for what in ("table", "file_name"):  # they were read from a document, whose names are taken as they are
+            check_text(f"raw.{what}", getattr(self.raw, what))
         for position, clean_file in enumerate(self.clean_files):
             check_text(f"clean_files[{position}]", clean_file)
 

@@ -17,6 +17,7 @@ from cf_data_tracker.errors import StoreError
 RAW_BUCKET: Final = ("AWS_DEST_BUCKET_RAW", "RAW_BUCKET_NAME")
 """The raw bucket; releases from 0.3.14 of the earlier package read the second name."""
 
+ENDPOINT_URL: Final = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 CLEAN_BUCKET: Final = "AWS_DEST_BUCKET_CLEAN"
 
 
@@ -86,7 +87,7 @@ def raw_access(env: Mapping[str, str], bucket: str | None = None, endpoint_url: 
     Raises:
         StoreError: `AWS_DEST_BUCKET_RAW` is not set, or a setting is malformed.
     """
-    return _access(env, bucket or _first(env, *RAW_BUCKET), endpoint_url, RAW_BUCKET[0])
+    return _access(env, _first(env, *RAW_BUCKET) if bucket is None else bucket, endpoint_url, RAW_BUCKET[0])
 
 
 def clean_access(env: Mapping[str, str], bucket: str | None = None, endpoint_url: str | None = None) -> Access:
@@ -95,7 +96,7 @@ def clean_access(env: Mapping[str, str], bucket: str | None = None, endpoint_url
     Raises:
         StoreError: `AWS_DEST_BUCKET_CLEAN` is not set, or a setting is malformed.
     """
-    return _access(env, bucket or _first(env, CLEAN_BUCKET), endpoint_url, CLEAN_BUCKET)
+    return _access(env, _first(env, CLEAN_BUCKET) if bucket is None else bucket, endpoint_url, CLEAN_BUCKET)
 
 
 def _access(env: Mapping[str, str], bucket: str | None, endpoint_url: str | None, variable: str) -> Access:
@@ -103,7 +104,7 @@ def _access(env: Mapping[str, str], bucket: str | None, endpoint_url: str | None
         raise StoreError(f"{variable} is not set: name the bucket there, in the environment or in .env")
     return Access(
         bucket=bucket,
-        endpoint_url=endpoint_url or _first(env, "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
+        endpoint_url=_first(env, *ENDPOINT_URL) if endpoint_url is None else endpoint_url,
         region=_first(env, "AWS_REGION_NAME", "AWS_REGION", "AWS_DEFAULT_REGION"),
         access_key=_first(env, "AWS_ACCESS_KEY_ID"),
         secret_key=_first(env, "AWS_SECRET_ACCESS_KEY"),

@@ -65,7 +65,7 @@ def vanished(location: str) -> DocumentVanishedError:
     """Return the error for a document that was there and is gone."""
     return DocumentVanishedError(
         f"{location} was there and is gone; nothing was written. Restore it (an earlier S3 version, a copy) before "
-        "recording goes on; if it was removed on purpose, start a new process"
+        "recording goes on; if it was removed on purpose, make a new tracker"
     )
 
 

@@ -202,11 +202,11 @@ class Tracker:
 
 
 def connect(access: Access, client: "S3Client | None", timeout: float) -> Connection:
-    """Return a connection to a bucket, through a client of the caller's if there is one.
+    """Return a connection to a bucket; through a client of the caller's, where it goes and as whom is the client's."""
+    if client is not None:
+        from cf_data_tracker.stores.s3 import access_of  # noqa: PLC0415 - whoever has a client has waited for boto3
 
-    Raises:
-        StoreError: `timeout` is not a number of seconds.
-    """
+        access = access_of(client, access.bucket, access.request_timeout)
     return Connection(access, client=client, patience=Patience(seconds=timeout))
 
 

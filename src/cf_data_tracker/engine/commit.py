@@ -167,7 +167,7 @@ class Engine:
         self.tally.add("commits")
 
     def asked(self, question: Callable[[], T], key: str) -> T:
-        """Return the answer to something that changes nothing, asked again while there is none.
+        """Return the answer to something that may be asked twice, asked again while there is none.
 
         Raises:
             StoreError: There was none in time.
@@ -175,7 +175,7 @@ class Engine:
         try:
             return self.persist(question)
         except Unanswered as signal:
-            raise StoreError(f"{self.store.location(key)} cannot be read: {signal}") from signal
+            raise StoreError(f"{self.store.location(key)} does not answer: {signal}") from signal
 
     def persist(self, attempt: Callable[[], T]) -> T:
         """Call until it answers or patience ends; then the last signal is raised.

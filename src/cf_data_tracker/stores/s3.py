@@ -20,6 +20,7 @@ An answer is classified by its code first and by its status where the code says 
 HTTP 200, which botocore turns into a 500 with the code PreconditionFailed.
 """
 
+from contextlib import closing
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
@@ -122,7 +123,7 @@ def open_client(access: Access) -> "S3Client":
         raise StoreError(f"no connection can be made to the bucket {access.bucket}: {error}") from error
 
 
-def access_of(client: "S3Client", bucket: str) -> Access:
+def access_of(client: "S3Client", bucket: str, request_timeout: float = 15.0) -> Access:
     """Return what it takes to make a client like this one in another process.
 
     Credentials that a role or SSO renews are left to boto3's chain there.
@@ -132,6 +133,7 @@ def access_of(client: "S3Client", bucket: str) -> Access:
     endpoint_url = client.meta.endpoint_url
     return Access(
         bucket=bucket,
+        request_timeout=request_timeout,
         endpoint_url=None if is_aws(endpoint_url) else endpoint_url,
         region=client.meta.region_name,
         access_key=credentials.access_key if fixed else None,
@@ -157,7 +159,7 @@ class S3Store:
         condition: dict[str, Any] = {} if unless is None else {"IfNoneMatch": self._quoting.of(unless)}
         try:
             answer = self._client.get_object(Bucket=self._bucket, Key=key, **condition)
-            with answer["Body"] as body:
+            with closing(answer["Body"]) as body:  # as a context itself it gives the bare socket, which checks nothing
                 return Stored(body=body.read(), etag=answer["ETag"])
         except ClientError as error:
             if _status(error) == NOT_MODIFIED:

@@ -172,7 +172,7 @@ def run(connection: Connection, options: Options, on_progress: Callable[[Progres
         versions = list(versions_of(document, options.schema))
         return _report(connection, options, crew, seconds, versions, (document or {}).get("revision", 0))
     finally:
-        connection.store.delete(raw_key(options.schema))
+        connection.delete(raw_key(options.schema))
 
 
 def _report(  # noqa: PLR0913, PLR0917

@@ -18,7 +18,7 @@ from cf_data_tracker.errors import TrackerError
 from cf_data_tracker.model import NewFile, Recorded
 from cf_data_tracker.rules.raw import record
 from cf_data_tracker.stats import Stats
-from cf_data_tracker.store import ANYTHING, Stored
+from cf_data_tracker.store import ANYTHING, Conflict, Stored, Unanswered
 from cf_data_tracker.stress.verdict import Acknowledged
 from cf_data_tracker.tracker import Tracker, raw_target, recordings_of
 
@@ -97,7 +97,7 @@ def _recorded(job: Job, new: NewFile, recorder: Recorder) -> Acknowledged | Fail
     before, began = job.connection.stats, time.monotonic()
     try:
         done = recorder(new)
-    except TrackerError as error:
+    except (TrackerError, Conflict, Unanswered) as error:  # blind writes meet the signals themselves
         return Failed(worker=job.number, file=new.file, kind=type(error).__name__, message=str(error))
     acknowledged = Acknowledged(
         worker=job.number,
