@@ -557,7 +557,7 @@ def test_wrong_credentials_are_an_error(s3: "S3Client") -> None:
 def test_an_endpoint_that_does_not_answer_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """No answer is not taken for "there is none"."""
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
-    with pytest.raises(StoreError, match="no answer"):
+    with pytest.raises(StoreError, match="does not answer"):
         check_if_file_exists("clean", "a")
 
 

@@ -6,22 +6,20 @@ also shown in the older shape to whoever reads that. Settings come from the envi
 called, unless a boto3 client is handed in.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from copy import deepcopy
 from datetime import datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from cf_data_tracker.clean import CleanTracker
-from cf_data_tracker.connection import SURROUNDINGS, Connection
+from cf_data_tracker.connection import Connection
 from cf_data_tracker.document import Document, clean_document, older_clean_document, table_name_of
-from cf_data_tracker.engine.commit import Engine, Target
+from cf_data_tracker.engine.commit import Target
 from cf_data_tracker.errors import NotTrackedError, StoreError, TrackerError
 from cf_data_tracker.model import FileVersion
 from cf_data_tracker.names import check_count, check_schema, check_text, clean_key, older_clean_key
 from cf_data_tracker.settings import Access, clean_access, environment
-from cf_data_tracker.stats import Tally
-from cf_data_tracker.store import Store, Unanswered
 from cf_data_tracker.tracker import raw_target
 
 if TYPE_CHECKING:
@@ -41,8 +39,6 @@ __all__ = [
     "update_clean_version_info",
     "write_clean_version_tracker",
 ]
-
-T = TypeVar("T")
 
 
 def read_clean_version_json(bucket_name: str, json_key: str, schema_name: str) -> list[Document]:
@@ -205,7 +201,7 @@ def check_if_file_exists(bucket: str, key: str) -> bool:
             answer.
     """
     # A HEAD cannot tell a missing key from a missing bucket or a refusal. Of all keys with this prefix it is the first.
-    return key in _asked(_connection(bucket), lambda store: store.list(key))
+    return key in _connection(bucket).asked(lambda store: store.list(key), key)
 
 
 def does_s3_directory_exist(bucket: str, directory: str) -> bool:
@@ -215,7 +211,7 @@ def does_s3_directory_exist(bucket: str, directory: str) -> bool:
         StoreError: The store refused or did not answer.
     """
     prefix = directory and f"{directory.rstrip('/')}/"
-    return bool(_asked(_connection(bucket), lambda store: store.list(prefix)))
+    return bool(_connection(bucket).asked(lambda store: store.list(prefix), prefix))
 
 
 def delete_parquet_files_boto3(bucket_name: str, prefix: str, s3_client: "S3Client") -> None:
@@ -245,15 +241,6 @@ def _keys(client: "S3Client", bucket: str, prefix: str) -> list[str]:
         return [entry["Key"] for page in pages for entry in page.get("Contents", ())]
     except Exception as error:  # what botocore raises has no base in common
         raise StoreError(f"s3://{bucket}/{prefix} cannot be listed: {error}") from error
-
-
-def _asked(connection: Connection, question: Callable[[Store], T]) -> T:
-    store = connection.store
-    engine = Engine(store, Tally(), connection.patience, SURROUNDINGS)
-    try:
-        return engine.persist(lambda: question(store))
-    except Unanswered as signal:
-        raise StoreError(f"no answer: {signal}") from signal
 
 
 def _connection(bucket: str, client: "S3Client | None" = None) -> Connection:

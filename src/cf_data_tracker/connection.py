@@ -9,6 +9,7 @@ import random
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -94,8 +95,16 @@ class Connection:
         Raises:
             StoreError: The store refused or did not answer.
         """
-        here = self._here
-        here.engine.asked(lambda: here.engine.store.delete(key), key)
+        self.asked(lambda store: store.delete(key), key)
+
+    def asked(self, question: Callable[[Store], T], key: str) -> T:
+        """Put to the store what may be asked twice, until it is answered.
+
+        Raises:
+            StoreError: The store refused or did not answer.
+        """
+        engine = self._here.engine
+        return engine.asked(lambda: question(engine.store), key)
 
     def commit(self, target: Target, rule: Rule[T]) -> T:
         """Apply the rule to the document; see `Engine.commit`. Threads of this object take turns.

@@ -9,14 +9,12 @@ from copy import deepcopy
 from functools import lru_cache
 from typing import TYPE_CHECKING, NoReturn
 
-from cf_data_tracker.connection import SURROUNDINGS, Connection
+from cf_data_tracker.connection import Connection
 from cf_data_tracker.document import TABLE_KEYS, Document
-from cf_data_tracker.engine.commit import Engine
 from cf_data_tracker.errors import StoreError, TrackerError
 from cf_data_tracker.model import Recorded
 from cf_data_tracker.names import check_text, raw_key
 from cf_data_tracker.settings import Access, environment, raw_access
-from cf_data_tracker.stats import Tally
 from cf_data_tracker.store import Unanswered
 from cf_data_tracker.tracker import Tracker
 
@@ -231,11 +229,8 @@ def upload_to_s3(file_path: str, bucket_name: str, s3_key: str) -> None:
     client = open_client(access)
     connection = Connection(access, client=client)
     key = check_text("s3_key", s3_key)
-    engine = Engine(connection.store, Tally(), connection.patience, SURROUNDINGS)
     try:
-        engine.persist(lambda: _upload_once(client, file_path, bucket_name, key))
-    except Unanswered as signal:
-        raise StoreError(f"{signal}; uploading it again is safe") from signal
+        connection.asked(lambda _store: _upload_once(client, file_path, bucket_name, key), key)
     finally:
         client.close()
 
