@@ -18,6 +18,8 @@ MAX_NAME_BYTES: Final = 255
 MAX_TEXT_BYTES: Final = 2048
 """The longest location or date accepted: an S3 URL is at most 1,024 bytes of key, a bucket and a few more."""
 
+YEAR: Final = 366 * 24 * 3600.0
+
 _UNPRINTABLE: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
 
 
@@ -72,6 +74,17 @@ def check_count(what: str, value: object) -> int:
     """
     if type(value) is not int or value < 0:
         raise InvalidNameError(f"{what} must be a whole number, 0 or more, got {shown(value)}")
+    return value
+
+
+def check_seconds(what: str, value: object) -> float:
+    """Return `value` if it is a time that can be waited for.
+
+    Raises:
+        InvalidNameError: It is no number, or not more than 0 seconds and at most a year.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= YEAR:
+        raise InvalidNameError(f"{what} must be more than 0 seconds and at most a year, got {shown(value)}")
     return value
 
 

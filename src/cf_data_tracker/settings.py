@@ -13,6 +13,7 @@ from urllib.parse import urlsplit, urlunsplit
 from dotenv import dotenv_values, find_dotenv
 
 from cf_data_tracker.errors import StoreError
+from cf_data_tracker.names import check_seconds
 
 RAW_BUCKET: Final = ("AWS_DEST_BUCKET_RAW", "RAW_BUCKET_NAME")
 """The raw bucket; releases from 0.3.14 of the earlier package read the second name."""
@@ -36,6 +37,7 @@ class Access:
 
     Raises:
         StoreError: The bucket or the endpoint is missing or malformed, or a key stands without its other half.
+        InvalidNameError: The time-out is no number of seconds.
     """
 
     bucket: str
@@ -49,18 +51,25 @@ class Access:
     def __post_init__(self) -> None:
         if not self.bucket or not isinstance(self.bucket, str):
             raise StoreError("no bucket is named: pass bucket=, or set AWS_DEST_BUCKET_RAW")
-        if self.endpoint_url is not None and not self.endpoint_url.startswith(("http://", "https://")):
-            raise StoreError("the endpoint must be a URL that begins with http:// or https://")
+        if self.endpoint_url is not None and not _is_endpoint(self.endpoint_url):
+            raise StoreError("the endpoint must be a URL like https://host:port, of a host and a port that can be")
         if (self.access_key is None) != (self.secret_key is None):
             missing = "AWS_ACCESS_KEY_ID" if self.access_key is None else "AWS_SECRET_ACCESS_KEY"
             raise StoreError(f"{missing} is missing: a key needs its other half; set both or neither")
-        if not self.request_timeout > 0:
-            raise StoreError(f"request_timeout must be more than 0 seconds, got {self.request_timeout}")
+        check_seconds("request_timeout", self.request_timeout)
 
     @property
     def endpoint(self) -> str:
         """The endpoint without any password that its URL may hold, for messages."""
         return without_password(self.endpoint_url) if self.endpoint_url else "AWS"
+
+
+def _is_endpoint(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:  # brackets or a port that are none
+        return False
 
 
 def is_aws(endpoint_url: str | None) -> bool:

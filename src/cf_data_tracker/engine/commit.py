@@ -30,6 +30,7 @@ from cf_data_tracker.errors import (
     StoreError,
     TrackerError,
 )
+from cf_data_tracker.names import check_seconds
 from cf_data_tracker.stats import CountedStore, Tally
 from cf_data_tracker.store import UNCHANGED, Conflict, Store, Unanswered, vanished
 
@@ -51,12 +52,18 @@ class Patience:
         seconds: No attempt begins later than this after the first; one that has begun is awaited.
         first: The bound of the first wait, in seconds: about the time of one write to S3 (p50 61 ms).
         longest: The bound of any wait, in seconds.
+
+    Raises:
+        InvalidNameError: `seconds` is no time that can be waited for.
     """
 
     attempts: int = 200
     seconds: float = 120.0
     first: float = 0.05
     longest: float = 2.0
+
+    def __post_init__(self) -> None:
+        check_seconds("timeout", self.seconds)
 
     def bound(self, attempt: int, signal: BaseException | None) -> float:
         """Return the bound of the wait after `attempt` (1 for the first); a store that asks for less waits longer."""

@@ -14,7 +14,13 @@ from cf_data_tracker.model import FileVersion
 def findings(document: Document, schema: str) -> list[str]:
     """Return what is wrong in the document of `schema`, one sentence each."""
     versions = list(versions_of(document, schema))
-    return [*_current(document, schema), *_numbers(versions), *_recordings(versions)]
+    return [*_missing(document, schema), *_current(document, schema), *_numbers(versions), *_recordings(versions)]
+
+
+def _missing(document: Document, schema: str) -> Iterator[str]:
+    names = [entry["schema_name"] for entry in document["tables"]]
+    if names and schema not in names:
+        yield f"the document has no entry for the schema {schema}, though one for {', '.join(names)}"
 
 
 def _current(document: Document, schema: str) -> Iterator[str]:

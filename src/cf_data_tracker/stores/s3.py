@@ -235,7 +235,9 @@ class S3Store:
             return StoreError(
                 f"no credentials for {where}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or sign in ({error})"
             )
-        if isinstance(error, (SSLError, ParamValidationError)):
+        if isinstance(error, ParamValidationError):
+            return StoreError(f"{self._bucket!r} can be no bucket's name: correct it")
+        if isinstance(error, SSLError):
             return StoreError(f"{where}: {error}")
         return Unanswered(f"{where}: {type(error).__name__}", sent=not isinstance(error, NEVER_SENT))
 
