@@ -461,7 +461,7 @@ class TestForeignDocuments:
 def test_threads_that_share_an_engine_lose_nothing() -> None:
     """Eight threads with twelve files each, half of them shared by two, all land once."""
     memory = MemoryStore()
-    world = World(FatefulStore(memory), Patience(attempts=10_000, seconds=1e9))
+    world = World(FatefulStore(memory), Patience(attempts=10_000, seconds=1e7))
     outcomes: list[Recorded] = []
 
     def work(worker: int) -> None:
