@@ -194,9 +194,7 @@ class _Server(ThreadingHTTPServer):
     """The listening socket, the connections, and what all requests share: plan, number and counts."""
 
     daemon_threads = False  # only threads that are no daemons are waited for by server_close
-    request_queue_size = (
-        1024  # of connections that wait to be accepted; one too many waits a second before it asks again
-    )
+    request_queue_size = 1024  # a connection that finds the queue full asks again a second later
 
     def __init__(self, endpoint_url: str, decide: Plan, *, answer_after: float, apply_after: float) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
