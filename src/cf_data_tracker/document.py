@@ -8,6 +8,7 @@ left to `rules`, and what a wrong document means to `engine`.
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any, Final, NoReturn, TypeAlias
 
@@ -23,8 +24,15 @@ TABLE_KEYS: Final = ("name", "table_name")
 
 
 def to_bytes(document: Document) -> bytes:
-    """Return the stored form: compact ASCII, so that any text that JSON can escape survives the round trip."""
-    return json.dumps(document, separators=(",", ":"), allow_nan=False).encode("ascii")
+    """Return the stored form: compact ASCII, so that any text that JSON can escape survives the round trip.
+
+    Raises:
+        DocumentError: It holds what Python does not write: an integer of more than 4,300 digits, or lists too deep.
+    """
+    try:
+        return json.dumps(document, separators=(",", ":"), allow_nan=False).encode("ascii")
+    except (ValueError, RecursionError) as error:
+        raise DocumentError("", f"cannot be written: {error}") from None
 
 
 def raw_document(body: bytes) -> Document:
@@ -57,8 +65,9 @@ def clean_document(body: bytes) -> Document:
     _check_revision(document)
     _text_in(document, "schema_name", "")
     for table, records in _mapping_in(document, "tables", "").items():
-        for file_name, record in _mapping(f"tables.{table}", records).items():
-            where = f"tables.{table}.{file_name}"
+        here = f"tables.{_part(table)}"
+        for file_name, record in _mapping(here, records).items():
+            where = f"{here}.{_part(file_name)}"
             _check_number(_mapping_in(_mapping(where, record), "file_info", where), "version", f"{where}.file_info")
             _list_in(record, "clean_files", where)
     return document
@@ -71,11 +80,13 @@ def older_clean_document(body: bytes) -> Document:
         DocumentError: It is none; the error says where.
     """
     entries = _parsed(body)
-    if not isinstance(entries, list) or len(entries) != 1:
+    if not isinstance(entries, list):
         _wrong("", f"expected a list of one schema, got {_shown(entries)}")
+    if len(entries) != 1:
+        _wrong("", f"expected a list of one schema, got one of {len(entries)}")
     entry = _mapping("[0]", entries[0])
     for file_name, record in _mapping_in(entry, "tables", "[0]").items():
-        where = f"[0].tables.{file_name}"
+        where = f"[0].tables.{_part(file_name)}"
         info = _mapping_in(_mapping(where, record), "file_info", where)
         _check_number(info, "version", f"{where}.file_info")
         _text_in(info, "table_name", f"{where}.file_info")
@@ -145,7 +156,12 @@ def _check_file_name(entry: object, where: str) -> None:
     _check_number(file_entry, "current_version", where)
     for number, version in enumerate(_list_in(file_entry, "versions", where)):
         # The only check that runs once a version: paths are made for the bad one alone.
-        if not (type(version) is dict and type(version.get("version")) is int and type(version.get("file")) is str):
+        if not (
+            type(version) is dict
+            and type(version.get("version")) is int
+            and version["version"] >= 0
+            and type(version.get("file")) is str
+        ):
             _blame(version, f"{where}.versions[{number}]")
 
 
@@ -162,7 +178,7 @@ def _parsed(body: bytes) -> Any:  # noqa: ANN401 - any JSON value
     except UnicodeDecodeError as error:
         raise DocumentError("", f"not UTF-8 at byte {error.start}") from None
     except json.JSONDecodeError as error:
-        raise DocumentError("", f"not JSON: {error.msg} at line {error.lineno} column {error.colno}") from None
+        raise DocumentError("", f"not JSON: {error.msg}: line {error.lineno} column {error.colno}") from None
     except RecursionError:
         raise DocumentError("", "not a tracker document: nested too deeply") from None
     except ValueError:  # Python refuses to read integers of more than 4,300 digits
@@ -173,8 +189,8 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> Document:
     # `json` would keep the last of two equal keys, and writing would then lose the first for good.
     entries = dict(pairs)
     if len(entries) != len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in entries if keys.count(key) > 1)
+        counts = Counter(key for key, _ in pairs)
+        twice = next(key for key, count in counts.items() if count > 1)
         raise DocumentError("", f"the key {_shown(twice)} stands twice in one object")
     return entries
 
@@ -199,7 +215,7 @@ def _check_number(holder: Document, key: str, where: str) -> None:
     if type(holder.get(key)) is not int:  # neither a float nor a bool
         _wrong(_at(where, key), f"expected an integer, got {_found(holder, key)}")
     if holder[key] < 0:
-        _wrong(_at(where, key), f"expected 0 or more, got {holder[key]}")
+        _wrong(_at(where, key), f"expected 0 or more, got {_found(holder, key)}")
 
 
 def _text_in(holder: Document, key: str, where: str) -> str:
@@ -237,6 +253,11 @@ def _shown(value: object) -> str:
 
 def _found(holder: Document, key: str) -> str:
     return _shown(holder[key]) if key in holder else "nothing"
+
+
+def _part(name: str) -> str:
+    """Return a name as a part of a place: what a document has for a name may be long, or move a terminal's cursor."""
+    return shortened(name if name.isprintable() else json.dumps(name))
 
 
 def _at(where: str, key: str) -> str:

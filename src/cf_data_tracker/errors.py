@@ -49,7 +49,7 @@ class NotTrackedError(TrackerError, KeyError):
     """The tracker has no such schema, table, file name or version. Look at the spelling."""
 
     def __str__(self) -> str:
-        return str(self.args[0])  # KeyError would show the repr
+        return str(*self.args[:1])  # KeyError would show the repr
 
 
 class DocumentVanishedError(TrackerError):

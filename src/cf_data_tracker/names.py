@@ -18,6 +18,9 @@ MAX_NAME_BYTES: Final = 255
 MAX_TEXT_BYTES: Final = 2048
 """The longest location or date accepted: an S3 URL is at most 1,024 bytes of key, a bucket and a few more."""
 
+MAX_COUNT: Final = 2**63 - 1
+"""What other readers of JSON take for an integer; Python itself prints none of more than 4,300 digits."""
+
 YEAR: Final = 366 * 24 * 3600.0
 
 _UNPRINTABLE: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
@@ -70,9 +73,9 @@ def check_count(what: str, value: object) -> int:
     """Return `value` if it is a whole number, 0 or more.
 
     Raises:
-        InvalidNameError: It is not (a `bool` is no number here).
+        InvalidNameError: It is not (a `bool` is no number here), or needs more than 63 bits.
     """
-    if type(value) is not int or value < 0:
+    if type(value) is not int or not 0 <= value <= MAX_COUNT:
         raise InvalidNameError(f"{what} must be a whole number, 0 or more, got {shown(value)}")
     return value
 
@@ -90,6 +93,8 @@ def check_seconds(what: str, value: object) -> float:
 
 def shown(value: object) -> str:
     """Return a short, printable form of whatever a caller handed in, for error messages."""
+    if isinstance(value, int) and abs(value) > MAX_COUNT:
+        return f"an integer of {value.bit_length()} bits"
     plain = isinstance(value, (str, bytes, int, float, type(None)))
     return shortened(ascii(value) if plain else f"a {type(value).__name__}")
 

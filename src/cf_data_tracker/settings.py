@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from dotenv import dotenv_values, find_dotenv
 
@@ -19,6 +19,7 @@ RAW_BUCKET: Final = ("AWS_DEST_BUCKET_RAW", "RAW_BUCKET_NAME")
 """The raw bucket; releases from 0.3.14 of the earlier package read the second name."""
 
 ENDPOINT_URL: Final = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
+KEYS: Final = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 CLEAN_BUCKET: Final = "AWS_DEST_BUCKET_CLEAN"
 
 
@@ -52,7 +53,7 @@ class Access:
         if not self.bucket or not isinstance(self.bucket, str):
             raise StoreError("no bucket is named: pass bucket=, or set AWS_DEST_BUCKET_RAW")
         if self.endpoint_url is not None and not _is_endpoint(self.endpoint_url):
-            raise StoreError("the endpoint must be a URL like https://host:port, of a host and a port that can be")
+            raise StoreError("the endpoint must be a URL like https://host:port, without a user or password in it")
         if (self.access_key is None) != (self.secret_key is None):
             missing = "AWS_ACCESS_KEY_ID" if self.access_key is None else "AWS_SECRET_ACCESS_KEY"
             raise StoreError(f"{missing} is missing: a key needs its other half; set both or neither")
@@ -60,16 +61,19 @@ class Access:
 
     @property
     def endpoint(self) -> str:
-        """The endpoint without any password that its URL may hold, for messages."""
-        return without_password(self.endpoint_url) if self.endpoint_url else "AWS"
+        """The endpoint, for messages."""
+        return self.endpoint_url or "AWS"
 
 
 def _is_endpoint(url: str) -> bool:
+    if not isinstance(url, str) or any(character.isspace() for character in url):
+        return False
     try:
         parts = urlsplit(url)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+        can_be = bool(parts.hostname) and parts.port != 0
     except ValueError:  # brackets or a port that are none
         return False
+    return can_be and parts.scheme in ("http", "https") and "@" not in parts.netloc
 
 
 def is_aws(endpoint_url: str | None) -> bool:
@@ -78,16 +82,22 @@ def is_aws(endpoint_url: str | None) -> bool:
     return host.endswith((".amazonaws.com", ".amazonaws.com.cn"))
 
 
-def without_password(url: str) -> str:
-    """Return a URL without the user and password that may stand before its host."""
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
-
-
 def environment() -> dict[str, str]:
-    """Return the environment, and beneath it what the nearest `.env` sets, from the working directory upwards."""
-    settings = dotenv_values(find_dotenv(usecwd=True))
-    return {**{name: value for name, value in settings.items() if value}, **os.environ}
+    """Return the environment, and beneath it what the nearest `.env` sets, from the working directory upwards.
+
+    Keys come from the one or from the other: a key is never joined with the secret of another.
+
+    Raises:
+        StoreError: `.env` is not UTF-8.
+    """
+    path = find_dotenv(usecwd=True)
+    try:
+        settings = {name: value for name, value in dotenv_values(path).items() if value}
+    except UnicodeDecodeError:
+        raise StoreError(f"{path} is not UTF-8: save it as such") from None
+    if any(os.environ.get(name) for name in KEYS):
+        settings = {name: value for name, value in settings.items() if name not in KEYS}
+    return {**settings, **os.environ}
 
 
 def raw_access(env: Mapping[str, str], bucket: str | None = None, endpoint_url: str | None = None) -> Access:
@@ -115,9 +125,9 @@ def _access(env: Mapping[str, str], bucket: str | None, endpoint_url: str | None
         bucket=bucket,
         endpoint_url=_first(env, *ENDPOINT_URL) if endpoint_url is None else endpoint_url,
         region=_first(env, "AWS_REGION_NAME", "AWS_REGION", "AWS_DEFAULT_REGION"),
-        access_key=_first(env, "AWS_ACCESS_KEY_ID"),
-        secret_key=_first(env, "AWS_SECRET_ACCESS_KEY"),
-        session_token=_first(env, "AWS_SESSION_TOKEN"),
+        access_key=_first(env, KEYS[0]),
+        secret_key=_first(env, KEYS[1]),
+        session_token=_first(env, KEYS[2]),
     )
 
 

@@ -3,7 +3,7 @@
 5. A record for raw version v replaces only an older one; a late worker never takes a newer record back.
 
 Recording is idempotent, unknown fields of what is not replaced survive, and what is not touched is shared. The older
-shape of the document, a list with file names at its top, is carried over with every field it had.
+shape of the document, a list with file names at its top, is carried over, each record with every field it had.
 """
 
 from typing import Any, Final
@@ -37,7 +37,7 @@ def pending(raw: Document, clean: Document | None, schema: str) -> list[FileVers
     newest: dict[tuple[str, str], FileVersion] = {}
     for version in versions_of(raw, schema):
         key = (version.table, version.file_name)
-        if key not in newest or version.version >= newest[key].version:
+        if key not in newest or version.version > newest[key].version:
             newest[key] = version
     return [
         version for (table, file_name), version in newest.items() if _is_newer(version, _info(clean, table, file_name))
@@ -61,7 +61,8 @@ def carry_over(document: Document | None, older: Document | None, schema: str) -
 
 
 def _carried(entry: Document) -> Document:
-    return {"clean_files": entry["file_info"].get("parquet_files", []), **entry}
+    files = entry.get("clean_files", entry["file_info"].get("parquet_files"))
+    return {**entry, "clean_files": files if isinstance(files, list) else []}
 
 
 def _is_newer(version: FileVersion, info: Document | None) -> bool:
