@@ -555,15 +555,15 @@ def test_doctor_finds_a_good_store_safe(reachable: dict[str, str]) -> None:
         "credentials  AWS_ACCESS_KEY_ID in the environment",
     ]
     assert shown == out.splitlines()[:4]
-    assert ["✓"] * 6 == [line[0] for line in out.splitlines()[4:10]]
-    assert "safe: the store honours conditional writes (ETags as received)" == out.splitlines()[10]
+    assert ["✓"] * 8 == [line[0] for line in out.splitlines()[4:12]]
+    assert "safe: the store honours conditional writes (ETags as received)" == out.splitlines()[12]
 
 
 def test_doctor_examines_aws_too(s3: "S3Client", monkeypatch: pytest.MonkeyPatch) -> None:
     """AWS is trusted by the engine, and examined by `doctor`; nothing of that stays in the bucket."""
     monkeypatch.setattr(probe, "RACERS", 1)  # in this process moto has no lock that would let one of many win
     found = json.loads(run("doctor", "--json").stdout)
-    assert (True, True, "as received", [True] * 5) == (
+    assert (True, True, "as received", [True] * 7) == (
         found["lists"],
         found["safe"],
         found["etags"],
@@ -580,11 +580,12 @@ def test_a_careless_store_is_exit_code_6(monkeypatch: pytest.MonkeyPatch, charse
     monkeypatch.setattr(Connection, "diagnose", diagnosis_of_careless)
     good, bad = ("✓", "✗") if charset == "utf-8" else ("ok:", "FAILED:")
     result = run("doctor", charset=charset)
-    told = result.stdout_bytes.decode(charset).splitlines()[-4:]
+    told = result.stdout_bytes.decode(charset).splitlines()[-5:]
     assert 6 == result.exit_code
     assert [
         f"{good} a create-only write onto an object is refused",
         f"{good} a write that names the current ETag is taken",
+        f"{good} a write changes the ETag",
         f"{bad} a write that names a stale ETag is refused",
         "UNSAFE: the store would lose recordings, so nothing is recorded there",
     ] == told

@@ -113,13 +113,15 @@ def test_a_bucket_is_text(bucket: Any) -> None:  # noqa: ANN401 - anything may b
         "http://user:password@127.0.0.1:9000",
         "http://user:pass/word@127.0.0.1:9000",
         "https://user@host",
+        "http://host/?question",
+        "http://host/#part",
     ],
 )
 def test_a_bad_endpoint_is_refused(url: str) -> None:
     """An endpoint is an http or https URL of a host; the message does not repeat it, since it may hold a password."""
     with pytest.raises(StoreError) as caught:
         Access(bucket="raw", endpoint_url=url)
-    expected = "the endpoint must be a URL like https://host:port, without a user or password in it"
+    expected = "the endpoint must be a URL like https://host:port, with no user, password or query in it"
     assert expected == str(caught.value)
 
 

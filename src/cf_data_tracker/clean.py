@@ -153,7 +153,7 @@ class CleanTracker:
         new = CleanRecord(
             raw=_checked(raw),
             clean_files=_listed(clean_files),
-            timestamp=timestamp or now.strftime("%Y-%m-%d %H:%M:%S"),
+            timestamp=now.strftime("%Y-%m-%d %H:%M:%S") if timestamp is None else timestamp,
             recorded_by=uuid.uuid4().hex,
         )
         older = self._older(raw.schema)

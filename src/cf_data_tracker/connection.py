@@ -10,8 +10,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from cf_data_tracker.document import Document
 from cf_data_tracker.engine.commit import Engine, Patience, Rule, Surroundings, Target
@@ -28,13 +27,15 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+Place: TypeAlias = tuple[str, str]  # endpoint, bucket
+
 SURROUNDINGS: Final = Surroundings(
     clock=time.monotonic,
     sleep=time.sleep,  # noqa: TID251 - this is the caller that hands it in
     random=random.random,
 )
 
-_proven: "dict[tuple[str | None, str], Quoting]" = {}
+_proven: "dict[Place, Quoting]" = {}
 """The buckets whose store was examined in this process, or in the one it was forked from."""
 
 
@@ -63,13 +64,11 @@ class Connection:
         self._opened: dict[int, _Here] = {os.getpid(): _Here(access, client, store, self.patience)}
 
     def __getstate__(self) -> dict[str, Any]:
-        proven = _proven.get(_place(self.access))
-        return {"access": self.access, "patience": self.patience, "_store": self._store, "proven": proven}
+        return {"access": self.access, "patience": self.patience, "_store": self._store, "proven": dict(_proven)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        proven = state.pop("proven")
-        if proven is not None:
-            _proven.setdefault(_place(state["access"]), proven)
+        for place, quoting in state.pop("proven").items():
+            _proven.setdefault(place, quoting)
         self.__dict__.update(state, _opened={})
 
     def __repr__(self) -> str:
@@ -133,7 +132,7 @@ class Connection:
         if not here.trusted:
             with here.proving:
                 if not here.trusted:
-                    here.trust(_proven.get(_place(self.access)) or self._examined())
+                    here.trust(_proven.get(here.place) or self._examined())
 
     def diagnose(self) -> "Diagnosis":
         """Examine the store and return what was found, whatever that is.
@@ -156,13 +155,14 @@ class Connection:
 
     def _examined(self) -> "Quoting":
         diagnosis = self.diagnose()
+        endpoint, bucket = self._here.place
         if diagnosis.quoting is None or not diagnosis.safe:
             raise UnsafeStoreError(
-                f"{self.access.endpoint} does not honour conditional writes, so it would lose recordings. It fails "
+                f"{endpoint} does not honour conditional writes, so it would lose recordings. It fails "
                 f"this: {diagnosis.failed}. No document was written. Use S3, or a store that passes "
                 "`cf-data-tracker doctor`"
             )
-        return _proven.setdefault(_place(self.access), diagnosis.quoting)
+        return _proven.setdefault((endpoint, bucket), diagnosis.quoting)
 
 
 class _Here:
@@ -172,18 +172,13 @@ class _Here:
         self.tally = Tally()
         self.turns: dict[str, threading.Lock] = {}
         self.proving = threading.Lock()
-        self.trusted = store is not None or is_aws(access.endpoint_url)
         self._access = access
         self._client = client
-        self._patience = patience
-        self._opening = threading.Lock()
-        self._engine: Engine | None = None
         self._given = store
-
-    @cached_property
-    def store(self) -> Store:
-        """The store, not counted."""
-        return self._given if self._given is not None else self.with_etags(None)
+        self._patience = patience
+        self._opening = threading.RLock()
+        self._engine: Engine | None = None
+        self._trusted = store is not None
 
     @property
     def engine(self) -> Engine:
@@ -193,21 +188,36 @@ class _Here:
                 self._engine = Engine(self.store, self.tally, self._patience, SURROUNDINGS)
             return self._engine
 
-    def with_etags(self, quoting: "Quoting | None") -> Store:
-        """Return the store with one form of ETags."""
-        from cf_data_tracker.stores.s3 import Quoting, S3Store, open_client  # noqa: PLC0415 - as above
+    @property
+    def store(self) -> Store:
+        """The store, not counted, and with its ETags as they come."""
+        return self._given if self._given is not None else self.with_etags(None)
 
-        if self._client is None:
-            self._client = open_client(self._access)
-        return S3Store(self._client, self._access.bucket, quoting or Quoting.AS_RECEIVED)
+    @property
+    def place(self) -> Place:
+        """Where requests go, which is boto3's to say: it may take an endpoint from variables and files of its own."""
+        return self._opened_client().meta.endpoint_url, self._access.bucket
+
+    @property
+    def trusted(self) -> bool:
+        """Whether the store may be written to."""
+        return self._trusted or is_aws(self.place[0])
 
     def trust(self, quoting: "Quoting") -> None:
         """Write to the store from now on, with ETags in the form that it wants."""
+        self.engine.use(self.with_etags(quoting))
+        self._trusted = True
+
+    def with_etags(self, quoting: "Quoting | None") -> Store:
+        """Return the store with one form of ETags."""
+        from cf_data_tracker.stores.s3 import Quoting, S3Store  # noqa: PLC0415 - it imports boto3, which takes a while
+
+        return S3Store(self._opened_client(), self._access.bucket, quoting or Quoting.AS_RECEIVED)
+
+    def _opened_client(self) -> "S3Client":
+        from cf_data_tracker.stores.s3 import open_client  # noqa: PLC0415 - as above
+
         with self._opening:
-            self.store = self.with_etags(quoting)
-            self._engine = None
-        self.trusted = True
-
-
-def _place(access: Access) -> tuple[str | None, str]:
-    return access.endpoint_url, access.bucket
+            if self._client is None:
+                self._client = open_client(self._access)
+            return self._client

@@ -117,7 +117,7 @@ class CleanRecord:
         recorded_by: Unique for this recording.
 
     Raises:
-        InvalidNameError: A name or a clean file's key is not text, or the version no number.
+        InvalidNameError: A name, the timestamp or a clean file's key is not text, or the version no number.
     """
 
     raw: FileVersion
@@ -130,6 +130,7 @@ class CleanRecord:
         check_count("raw.version", self.raw.version)
         for what in ("table", "file_name"):  # they were read from a document, whose names are taken as they are
             check_text(f"raw.{what}", getattr(self.raw, what))
+        check_text("timestamp", self.timestamp)
         for position, clean_file in enumerate(self.clean_files):
             check_text(f"clean_files[{position}]", clean_file)
 

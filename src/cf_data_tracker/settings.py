@@ -53,7 +53,7 @@ class Access:
         if not self.bucket or not isinstance(self.bucket, str):
             raise StoreError("no bucket is named: pass bucket=, or set AWS_DEST_BUCKET_RAW")
         if self.endpoint_url is not None and not _is_endpoint(self.endpoint_url):
-            raise StoreError("the endpoint must be a URL like https://host:port, without a user or password in it")
+            raise StoreError("the endpoint must be a URL like https://host:port, with no user, password or query in it")
         if (self.access_key is None) != (self.secret_key is None):
             missing = "AWS_ACCESS_KEY_ID" if self.access_key is None else "AWS_SECRET_ACCESS_KEY"
             raise StoreError(f"{missing} is missing: a key needs its other half; set both or neither")
@@ -73,7 +73,8 @@ def _is_endpoint(url: str) -> bool:
         can_be = bool(parts.hostname) and parts.port != 0
     except ValueError:  # brackets or a port that are none
         return False
-    return can_be and parts.scheme in ("http", "https") and "@" not in parts.netloc
+    plain = not (parts.query or parts.fragment or "@" in parts.netloc)
+    return can_be and plain and parts.scheme in ("http", "https")
 
 
 def is_aws(endpoint_url: str | None) -> bool:

@@ -167,11 +167,13 @@ class Tracker:
             DocumentVanishedError: The document was there and is gone.
             StoreError: The store refused or did not answer.
         """
+        check_name("file_name", file_name)
         check_name("file", file)
         return any(version.file == file for version in self._versions(schema, table, file_name))
 
     def latest(self, schema: str, table: str, file_name: str) -> FileVersion | None:
         """Return the newest version of a file name, or `None` where there is none. Raises as `exists` does."""
+        check_name("file_name", file_name)
         return max(self._versions(schema, table, file_name), key=lambda version: version.version, default=None)
 
     def history(self, schema: str, table: str, file_name: str | None = None) -> list[FileVersion]:

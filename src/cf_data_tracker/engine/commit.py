@@ -113,12 +113,16 @@ class Engine:
     """
 
     def __init__(self, store: Store, tally: Tally, patience: Patience, surroundings: Surroundings) -> None:
-        self.store = CountedStore(store, tally)
         self.tally = tally
+        self.use(store)
         self.carried: dict[str, Snapshot] = {}
         self._patience = patience
         self._surroundings = surroundings
         self._reached = False
+
+    def use(self, store: Store) -> None:
+        """Go on with this store, which is to be one with the same objects; what was carried stays."""
+        self.store = CountedStore(store, self.tally)
 
     def read(self, target: Target) -> Document | None:
         """Return the document as it is now, or `None` where there is none.

@@ -22,23 +22,29 @@ HTTP 200, which botocore turns into a 500 with the code PreconditionFailed.
 
 from contextlib import closing
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import boto3
 from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
+    ConnectionError,  # noqa: A004 - botocore's
     ConnectTimeoutError,
     CredentialRetrievalError,
     EndpointConnectionError,
+    FlexibleChecksumError,
+    HTTPClientError,
+    IncompleteReadError,
     NoCredentialsError,
     ParamValidationError,
     PartialCredentialsError,
     ProxyConnectionError,
     SSLError,
+    SSOError,
     TokenRetrievalError,
 )
+from botocore.parsers import ResponseParserError
 
 from cf_data_tracker.errors import ReadDeniedError, StoreError, UnsafeStoreError
 from cf_data_tracker.settings import Access, is_aws
@@ -54,11 +60,21 @@ CONFLICTS: Final = frozenset(
     {"PreconditionFailed", "ConditionalRequestConflict", "ConcurrentModification", "OperationAborted", "412", "409"}
 )
 MISSING: Final = frozenset({"NoSuchKey", "NotFound", "404"})
+DENIED: Final = frozenset({"AccessDenied", "403"})
 SLOWER: Final = frozenset({"SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded", "503", "429"})
 UNKNOWN: Final = frozenset({"RequestTimeout", "408"})  # S3 sends RequestTimeout with a 400
 NEVER_SENT: Final = (EndpointConnectionError, ConnectTimeoutError, ProxyConnectionError)
-CREDENTIALS: Final = (NoCredentialsError, PartialCredentialsError, CredentialRetrievalError, TokenRetrievalError)
-NOT_MODIFIED, SERVER_ERROR, NOT_IMPLEMENTED, SERVICE_UNAVAILABLE = 304, 500, 501, 503
+SILENT: Final = (BotoCoreError, ResponseParserError, RecursionError)
+INTERRUPTED: Final = (ConnectionError, HTTPClientError, IncompleteReadError, FlexibleChecksumError, ResponseParserError)
+CREDENTIALS: Final = (
+    NoCredentialsError,
+    PartialCredentialsError,
+    CredentialRetrievalError,
+    SSOError,
+    TokenRetrievalError,
+)
+NOT_MODIFIED, FORBIDDEN, TOO_MANY = 304, 403, 429
+SERVER_ERROR, NOT_IMPLEMENTED, SERVICE_UNAVAILABLE = 500, 501, 503
 HIDDEN: Final = ", and s3:ListBucket on the bucket, without which a missing object is answered so too"
 FOREIGN: Final = {
     # Newer boto3 adds checksums by default, which break several stores that are not AWS.
@@ -80,8 +96,6 @@ ADVICE: Final = {
     "AuthorizationHeaderMalformed": "the region is wrong: correct AWS_REGION_NAME",
     "IllegalLocationConstraintException": "the bucket is in another region: correct AWS_REGION_NAME",
     "EntityTooLarge": "the document is larger than a single PUT may be",
-    "AccessDenied": "access denied",
-    "403": "access denied",
     "301": "the bucket is in another region: correct AWS_REGION_NAME",
 }
 
@@ -160,27 +174,36 @@ class S3Store:
         try:
             answer = self._client.get_object(Bucket=self._bucket, Key=key, **condition)
             with closing(answer["Body"]) as body:  # as a context itself it gives the bare socket, which checks nothing
-                return Stored(body=body.read(), etag=answer["ETag"])
+                text = body.read()
         except ClientError as error:
             if _status(error) == NOT_MODIFIED:
                 return UNCHANGED
             if _code(error) in MISSING:
                 return None
             raise self._meaning(error, "s3:GetObject", key, denied=ReadDeniedError) from error
-        except BotoCoreError as error:
+        except SILENT as error:
             raise self._silence(error, key) from error
+        if "ETag" not in answer:
+            raise StoreError(f"{self.location(key)}: the store sends no ETag, and without one nothing can be replaced")
+        return Stored(body=text, etag=answer["ETag"])
 
     def write(self, key: str, body: bytes, *, replacing: Replacing) -> str:
         """PUT the object under the condition that `replacing` states."""
         try:
             answer = self._client.put_object(
-                Bucket=self._bucket, Key=key, Body=body, ContentType="application/json", **self._condition(replacing)
+                Bucket=self._bucket,
+                Key=key,
+                # botocore makes a file object of bytes, and of those it sends the head first and waits for a word
+                # (`Expect: 100-continue`): a round trip more. It takes a bytearray as it is.
+                Body=cast("bytes", bytearray(body)),
+                ContentType="application/json",
+                **self._condition(replacing),
             )
         except ClientError as error:
-            if _code(error) in MISSING:
+            if _code(error) in MISSING and isinstance(replacing, str):
                 raise vanished(self.location(key)) from error
             raise self._meaning(error, "s3:PutObject", key) from error
-        except BotoCoreError as error:
+        except SILENT as error:
             raise self._silence(error, key) from error
         if "ETag" not in answer:
             raise Unanswered(f"{self.location(key)}: the answer to a write has no ETag")
@@ -192,7 +215,7 @@ class S3Store:
             answer = self._client.list_objects_v2(Bucket=self._bucket, Prefix=prefix)
         except ClientError as error:
             raise self._meaning(error, "s3:ListBucket", prefix) from error
-        except BotoCoreError as error:
+        except SILENT as error:
             raise self._silence(error, prefix) from error
         return [entry["Key"] for entry in answer.get("Contents", ())]
 
@@ -201,8 +224,9 @@ class S3Store:
         try:
             self._client.delete_object(Bucket=self._bucket, Key=key)
         except ClientError as error:
-            raise self._meaning(error, "s3:DeleteObject", key) from error
-        except BotoCoreError as error:
+            if _code(error) not in MISSING:  # some stores answer 404 where S3 answers 204
+                raise self._meaning(error, "s3:DeleteObject", key) from error
+        except SILENT as error:
             raise self._silence(error, key) from error
 
     def _condition(self, replacing: Replacing) -> dict[str, Any]:
@@ -220,26 +244,34 @@ class S3Store:
             return Conflict(where)
         if code == "NotImplemented" or status == NOT_IMPLEMENTED:
             return UnsafeStoreError(f"{where}: the store does not know this request ({action} with a condition)")
-        if code in SLOWER | UNKNOWN or status >= SERVER_ERROR:
-            return Unanswered(where, slow=code in SLOWER or status == SERVICE_UNAVAILABLE)
-        if code in ("AccessDenied", "403"):
-            return denied(
-                f"{self.location(key)}: access denied; allow {action} on it{HIDDEN if denied is not StoreError else ''}"
-            )
+        slow = code in SLOWER or status in (TOO_MANY, SERVICE_UNAVAILABLE)
+        if slow or code in UNKNOWN or status >= SERVER_ERROR:
+            return Unanswered(f"answered {code or status}", slow=slow)
+        if code in DENIED or (code not in ADVICE and status == FORBIDDEN):
+            hint = HIDDEN if denied is ReadDeniedError else ""
+            return denied(f"{self.location(key)}: access denied; allow {action} on it{hint}")
         return StoreError(f"{where}: {ADVICE.get(code) or error.response['Error'].get('Message') or 'refused'}")
 
-    def _silence(self, error: BotoCoreError, key: str) -> Exception:
+    def _silence(self, error: Exception, key: str) -> Exception:
         """Return the signal or error for a request that has no answer of the store."""
         where = f"{self.location(key)} at {self._client.meta.endpoint_url}"
+        if isinstance(error, NEVER_SENT):
+            return Unanswered(
+                f"{self._client.meta.endpoint_url} cannot be reached ({type(error).__name__}): is the endpoint right, "
+                "and the store running?",
+                sent=False,
+            )
         if isinstance(error, CREDENTIALS):
             return StoreError(
                 f"no credentials for {where}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or sign in ({error})"
             )
         if isinstance(error, ParamValidationError):
             return StoreError(f"{self._bucket!r} can be no bucket's name: correct it")
-        if isinstance(error, SSLError):
-            return StoreError(f"{where}: {error}")
-        return Unanswered(f"{where}: {type(error).__name__}", sent=not isinstance(error, NEVER_SENT))
+        if isinstance(error, RecursionError):
+            return StoreError(f"{where}: the endpoint redirects every request: correct AWS_ENDPOINT_URL_S3 (https?)")
+        if isinstance(error, INTERRUPTED) and not isinstance(error, SSLError):
+            return Unanswered(f"no answer ({type(error).__name__})")
+        return StoreError(f"{where}: {error}")
 
 
 def _code(error: ClientError) -> str:
