@@ -17,9 +17,7 @@ stress: $(VENV)/.stress  ## Run the stress benchmark on the embedded S3
 	$(BIN)/cf-data-tracker stress $(ARGS)
 
 test: $(VENV)/.dev  ## Run the tests
-	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest $(ARGS)
-	$(BIN)/coverage combine --quiet
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal --cov --cov-report= $(ARGS)
 	$(BIN)/coverage report --fail-under=100 --include='*/errors.py,*/names.py,*/model.py,*/document.py,*/rules/*,*/engine/*'
 
 test-ceph: $(VENV)/.dev  ## Run the store contract, the races and the stress on Ceph's radosgw

@@ -3,6 +3,7 @@
 Documents stay plain dictionaries inside; these are for the faces.
 """
 
+import math
 from dataclasses import dataclass
 
 from cf_data_tracker.names import check_count, check_name, check_schema, check_text
@@ -127,8 +128,9 @@ class CleanRecord:
 
     def __post_init__(self) -> None:
         check_schema(self.raw.schema)
-        check_count("raw.version", self.raw.version)
-        for what in ("table", "file_name"):  # they were read from a document, whose names are taken as they are
+        # What was read from a document is taken as it is: it need only be of its kind.
+        check_count("raw.version", self.raw.version, at_most=math.inf)
+        for what in ("table", "file_name"):
             check_text(f"raw.{what}", getattr(self.raw, what))
         check_text("timestamp", self.timestamp)
         for position, clean_file in enumerate(self.clean_files):

@@ -69,13 +69,13 @@ def check_text(what: str, value: object, *, at_most: int = MAX_TEXT_BYTES) -> st
     return value
 
 
-def check_count(what: str, value: object) -> int:
+def check_count(what: str, value: object, *, at_most: float = MAX_COUNT) -> int:
     """Return `value` if it is a whole number, 0 or more.
 
     Raises:
-        InvalidNameError: It is not (a `bool` is no number here), or needs more than 63 bits.
+        InvalidNameError: It is not (a `bool` is no number here), or more than `at_most`.
     """
-    if type(value) is not int or not 0 <= value <= MAX_COUNT:
+    if type(value) is not int or not 0 <= value <= at_most:
         raise InvalidNameError(f"{what} must be a whole number, 0 or more, got {shown(value)}")
     return value
 
