@@ -555,15 +555,15 @@ def test_doctor_finds_a_good_store_safe(reachable: dict[str, str]) -> None:
         "credentials  AWS_ACCESS_KEY_ID in the environment",
     ]
     assert shown == out.splitlines()[:4]
-    assert ["✓"] * 8 == [line[0] for line in out.splitlines()[4:12]]
-    assert "safe: the store honours conditional writes (ETags as received)" == out.splitlines()[12]
+    assert ["✓"] * 9 == [line[0] for line in out.splitlines()[4:13]]
+    assert "safe: the store honours conditional writes (ETags as received)" == out.splitlines()[13]
 
 
 def test_doctor_examines_aws_too(s3: "S3Client", monkeypatch: pytest.MonkeyPatch) -> None:
     """AWS is trusted by the engine, and examined by `doctor`; nothing of that stays in the bucket."""
     monkeypatch.setattr(probe, "RACERS", 1)  # in this process moto has no lock that would let one of many win
     found = json.loads(run("doctor", "--json").stdout)
-    assert (True, True, "as received", [True] * 7) == (
+    assert (True, True, "as received", [True] * 8) == (
         found["lists"],
         found["safe"],
         found["etags"],

@@ -9,7 +9,9 @@ import random
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from cf_data_tracker.document import Document
@@ -64,7 +66,9 @@ class Connection:
         self._opened: dict[int, _Here] = {os.getpid(): _Here(access, client, store, self.patience)}
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"access": self.access, "patience": self.patience, "_store": self._store, "proven": dict(_proven)}
+        here = self._opened.get(os.getpid())
+        access = here.access if here is not None else self.access
+        return {"access": access, "patience": self.patience, "_store": self._store, "proven": dict(_proven)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         for place, quoting in state.pop("proven").items():
@@ -113,13 +117,8 @@ class Connection:
         """
         self.prove()
         here = self._here
-        turn = here.turns.setdefault(target.key, threading.Lock())
-        if not turn.acquire(timeout=self.patience.seconds):
-            raise ContentionError(f"other threads kept committing to {target.key}; nothing was written, try later")
-        try:
+        with self._turn(here.turns.setdefault(target.key, threading.Lock()), f"committing to {target.key}"):
             return here.engine.commit(target, rule)
-        finally:
-            turn.release()
 
     def prove(self) -> None:
         """Examine the store, unless it is known to be safe.
@@ -130,7 +129,7 @@ class Connection:
         """
         here = self._here
         if not here.trusted:
-            with here.proving:
+            with self._turn(here.proving, "examining the store"):
                 if not here.trusted:
                     here.trust(_proven.get(here.place) or self._examined())
 
@@ -145,6 +144,16 @@ class Connection:
         here = self._here
         patient = Engine(here.store, Tally(), self.patience, SURROUNDINGS)
         return examine(here.with_etags, patient.persist, uuid.uuid4().hex)
+
+    @contextmanager
+    def _turn(self, lock: threading.Lock, doing: str) -> Iterator[None]:
+        """Wait for the threads before us, though no longer than a call may take."""
+        if not lock.acquire(timeout=self.patience.seconds):
+            raise ContentionError(f"other threads kept {doing}; nothing was written, try later")
+        try:
+            yield
+        finally:
+            lock.release()
 
     @property
     def _here(self) -> "_Here":
@@ -172,7 +181,7 @@ class _Here:
         self.tally = Tally()
         self.turns: dict[str, threading.Lock] = {}
         self.proving = threading.Lock()
-        self._access = access
+        self.access = access
         self._client = client
         self._given = store
         self._patience = patience
@@ -191,12 +200,12 @@ class _Here:
     @property
     def store(self) -> Store:
         """The store, not counted, and with its ETags as they come."""
-        return self._given if self._given is not None else self.with_etags(None)
+        return self.with_etags(None)
 
     @property
     def place(self) -> Place:
         """Where requests go, which is boto3's to say: it may take an endpoint from variables and files of its own."""
-        return self._opened_client().meta.endpoint_url, self._access.bucket
+        return self._opened_client().meta.endpoint_url, self.access.bucket
 
     @property
     def trusted(self) -> bool:
@@ -209,15 +218,19 @@ class _Here:
         self._trusted = True
 
     def with_etags(self, quoting: "Quoting | None") -> Store:
-        """Return the store with one form of ETags."""
+        """Return the store with one form of ETags; one that was handed in takes any."""
+        if self._given is not None:
+            return self._given
         from cf_data_tracker.stores.s3 import Quoting, S3Store  # noqa: PLC0415 - it imports boto3, which takes a while
 
-        return S3Store(self._opened_client(), self._access.bucket, quoting or Quoting.AS_RECEIVED)
+        return S3Store(self._opened_client(), self.access.bucket, quoting or Quoting.AS_RECEIVED)
 
     def _opened_client(self) -> "S3Client":
-        from cf_data_tracker.stores.s3 import open_client  # noqa: PLC0415 - as above
+        from cf_data_tracker.stores.s3 import foreign_endpoint, open_client  # noqa: PLC0415 - as above
 
         with self._opening:
             if self._client is None:
-                self._client = open_client(self._access)
+                self._client = open_client(self.access)
+                endpoint_url = self.access.endpoint_url or foreign_endpoint(self._client)
+                self.access = replace(self.access, endpoint_url=endpoint_url)
             return self._client

@@ -76,12 +76,14 @@ def examine(open_store: Callable[[Quoting], Store], persist: Persist, unique: st
         StoreError: The store refused, or did not answer.
     """
     probe = _Probe(open_store, persist, probe_key(unique))
+    tries = ROUNDS
     try:
         checks = tuple(_until_failed(probe.checks()))
     except Unanswered as signal:
+        tries = 1  # who has waited for an answer in vain does not wait for many more
         raise StoreError(f"the store could not be examined: {signal}; nothing was written") from signal
     finally:
-        probe.clean_up()
+        probe.clean_up(tries)
     return Diagnosis(checks=checks, quoting=probe.quoting)
 
 
@@ -97,6 +99,7 @@ class _Probe:
         self._open_store = open_store
         self._persist = persist
         self._key = key
+        self._keys = {key: None}  # all that were written to, in order
         self._store = open_store(Quoting.AS_RECEIVED)
         self.quoting: Quoting | None = None
 
@@ -110,12 +113,19 @@ class _Probe:
         yield Check(name="a write changes the ETag", passed=self._changed(stale))
         yield Check(name="a write that names a stale ETag is refused", passed=not self._takes(b"stale", stale))
         yield Check(name="a write that names an ETag creates nothing", passed=not self._takes(b"none", stale, "-none"))
-        yield Check(name=f"of {RACERS} writers at once that name one ETag, one wins", passed=self._race())
+        yield Check(
+            name=f"of {RACERS} writers at once that name one ETag, one wins",
+            passed=self._one_wins(lambda _: (self._key, self._etag())),
+        )
+        yield Check(
+            name=f"of {RACERS} writers at once that create one object, one wins",
+            passed=self._one_wins(lambda number: (f"{self._key}-race-{number}", None)),
+        )
 
-    def clean_up(self) -> None:
+    def clean_up(self, tries: int) -> None:
         """Remove the scratch objects; who may not delete leaves a few bytes behind."""
-        for key in (self._key, f"{self._key}-none"):
-            for _ in range(ROUNDS):
+        for key in self._keys:
+            for _ in range(tries):
                 if self._removed(key):
                     break
 
@@ -128,14 +138,16 @@ class _Probe:
 
     def _create(self) -> bool:
         # Refused where nothing is, it gets several turns: it may be a passing 409.
-        return any(self._takes(b"first", None) or self._there() is not None for _ in range(ROUNDS))
+        return any(self._takes(b"first", None) or self._there(self._key) is not None for _ in range(ROUNDS))
 
     def _takes(self, body: bytes, replacing: Replacing, suffix: str = "") -> bool:
         """Return whether the store takes a write."""
+        key = self._key + suffix
+        self._keys[key] = None
 
         def taken() -> bool:
             try:
-                self._store.write(self._key + suffix, body, replacing=replacing)
+                self._store.write(key, body, replacing=replacing)
             except (Conflict, DocumentVanishedError):
                 return False
             return True
@@ -158,21 +170,24 @@ class _Probe:
                 return True
         return False
 
-    def _race(self) -> bool:
+    def _one_wins(self, course: Callable[[int], tuple[str, Replacing]]) -> bool:
         for number in range(ROUNDS):
-            winners = self._winners(number, self._etag())
+            key, replacing = course(number)
+            self._keys[key] = None
+            winners = self._winners(number, key, replacing)
             if winners:
-                return winners == [self._body()]
+                there = self._there(key)
+                return there is not None and winners == [there.body]
         return True  # nobody ever was told to have won, so nobody was told so wrongly
 
-    def _winners(self, number: int, etag: str) -> list[bytes]:
+    def _winners(self, number: int, key: str, replacing: Replacing) -> list[bytes]:
         barrier = threading.Barrier(RACERS)
 
         def run(racer: int) -> bytes | None:
             body = f"round {number} racer {racer}".encode()
             barrier.wait()
             try:
-                self._store.write(self._key, body, replacing=etag)
+                self._store.write(key, body, replacing=replacing)
             except (Conflict, Unanswered):
                 return None
             return body
@@ -180,11 +195,11 @@ class _Probe:
         with ThreadPoolExecutor(RACERS) as pool:
             return [body for body in pool.map(run, range(RACERS)) if body is not None]
 
-    def _there(self) -> Stored | None:
+    def _there(self, key: str) -> Stored | None:
         found: list[Stored | None] = []
 
         def read() -> bool:
-            answer = self._store.read(self._key)
+            answer = self._store.read(key)
             found.append(answer if isinstance(answer, Stored) else None)
             return True
 
@@ -192,7 +207,7 @@ class _Probe:
         return found[-1]
 
     def _current(self) -> Stored:
-        there = self._there()
+        there = self._there(self._key)
         if there is None:
             raise StoreError(
                 f"{self._store.location(self._key)} was written and cannot be read; nothing else was written"

@@ -21,6 +21,7 @@ HTTP 200, which botocore turns into a 500 with the code PreconditionFailed.
 """
 
 from contextlib import closing
+from dataclasses import replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -117,6 +118,20 @@ def open_client(access: Access) -> "S3Client":
     Raises:
         StoreError: The endpoint is no URL, or the profile or region does not exist.
     """
+    client = _client(access)
+    found = foreign_endpoint(client)
+    if found is None or access.endpoint_url is not None:
+        return client
+    client.close()  # boto3 took an endpoint from variables or files of its own, and it is not AWS's
+    return _client(replace(access, endpoint_url=found))
+
+
+def foreign_endpoint(client: "S3Client") -> str | None:
+    """Return where a client's requests go, or `None` for AWS."""
+    return None if is_aws(client.meta.endpoint_url) else client.meta.endpoint_url
+
+
+def _client(access: Access) -> "S3Client":
     options: dict[str, Any] = {} if is_aws(access.endpoint_url) else FOREIGN
     config = Config(
         retries={"total_max_attempts": 1},
@@ -144,11 +159,10 @@ def access_of(client: "S3Client", bucket: str, request_timeout: float = 15.0) ->
     """
     credentials = client._request_signer._credentials  # type: ignore[attr-defined]  # noqa: SLF001 - not told elsewhere
     fixed = type(credentials).__name__ == "Credentials"
-    endpoint_url = client.meta.endpoint_url
     return Access(
         bucket=bucket,
         request_timeout=request_timeout,
-        endpoint_url=None if is_aws(endpoint_url) else endpoint_url,
+        endpoint_url=foreign_endpoint(client),
         region=client.meta.region_name,
         access_key=credentials.access_key if fixed else None,
         secret_key=credentials.secret_key if fixed else None,
