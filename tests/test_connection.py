@@ -27,6 +27,7 @@ from cf_data_tracker.stores.probe import RACERS
 from cf_data_tracker.stores.s3 import open_client
 from cf_data_tracker.tracker import Tracker
 from conftest import access_to, connection_to, make_bucket
+from fates import FatefulStore
 from servers.proxy import Fate, FaultyProxy, Seen, always
 from servers.server import Server
 
@@ -300,14 +301,15 @@ class TestExamination:
         assert Connection(access, store=MemoryStore()).diagnose().safe
 
     def test_an_unsafe_store_is_refused_each_time(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A verdict that it is unsafe is an error for whoever comes, and nothing is written."""
-        blind = Blind()
+        """A verdict that it is unsafe is an error for whoever comes; it is examined once, and nothing is written."""
+        blind = FatefulStore(Blind())
         connection = Connection(Access(bucket="raw", endpoint_url="http://blind.invalid"))
         monkeypatch.setattr(connection._here, "with_etags", lambda _: blind)  # noqa: SLF001 - a store over no network
         for _ in range(2):
             with pytest.raises(UnsafeStoreError, match=r"http://blind\.invalid does not honour conditional writes"):
                 record(Tracker.over(connection), "vitals")
         assert [] == blind.list("")
+        assert 5 == blind.calls.count("write")  # the fourth and fifth tell: a stale ETag is taken
 
 
 class Blind(MemoryStore):

@@ -1,6 +1,7 @@
 """The examination of a store: what is safe passes whatever the network does, and what is not fails by name."""
 
 import contextlib
+import itertools
 import random
 import threading
 from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ from cf_data_tracker.errors import DocumentVanishedError, StoreError, TrackerErr
 from cf_data_tracker.stats import Tally
 from cf_data_tracker.store import ANYTHING, Conflict, Replacing, Store, Stored, Unanswered, Unchanged
 from cf_data_tracker.stores.memory import MemoryStore
-from cf_data_tracker.stores.probe import RACERS, ROUNDS, Check, Diagnosis, examine
+from cf_data_tracker.stores.probe import RACERS, RACES, ROUNDS, Check, Diagnosis, examine
 from cf_data_tracker.stores.s3 import Quoting
 from cf_data_tracker.tracker import Tracker
 from conftest import IN_CI, access_to, connection_to, make_bucket
@@ -224,19 +225,12 @@ class TestSafe:
         assert "" == diagnosis.failed
         assert diagnosis.safe
 
-    def test_a_race_that_nobody_is_told_to_have_won_is_run_again(self) -> None:
-        """A round in which the winner's answer is lost shows nothing."""
+    def test_a_race_that_nobody_is_told_to_have_won_shows_no_fault(self) -> None:
+        """Writers that are told nothing are told nothing wrong; each kind of race is run three times."""
         writes = [Fate.ANSWERED] * 6
-        store = FatefulStore(MemoryStore(), writes=writes + [Fate.ANSWER_LOST] * RACERS)
+        store = FatefulStore(MemoryStore(), writes=[*writes, *[Fate.ANSWER_LOST] * RACERS, *[Fate.LOST] * RACERS])
         assert examined(store).safe
-        assert len(writes) + 2 * RACERS + RACERS == store.calls.count("write")  # the last ones race to create
-
-    def test_a_race_that_nobody_is_ever_told_to_have_won_shows_no_fault(self) -> None:
-        """The rounds have an end."""
-        writes = [Fate.ANSWERED] * 6
-        store = FatefulStore(MemoryStore(), writes=writes + [Fate.LOST] * RACERS * ROUNDS)
-        assert examined(store).safe
-        assert len(writes) + ROUNDS * RACERS + RACERS == store.calls.count("write")
+        assert len(writes) + 2 * RACES * RACERS == store.calls.count("write")
 
     def test_the_start_may_land_without_an_answer(self) -> None:
         """A create-only write that finds itself there has landed before."""
@@ -324,6 +318,20 @@ class TestNoVerdict:
         writes = [Fate.ANSWERED] * 3 + [Fate.CONFLICT] * ROUNDS
         assert CHANGED == examined(FatefulStore(MemoryStore(), writes=writes)).failed
 
+    def test_a_machine_that_cannot_start_the_writers_of_a_race_is_told(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Where threads are scarce the examination ends with an error, and those that did start do not wait on."""
+        start, started = threading.Thread.start, itertools.count()
+
+        def scarce(thread: threading.Thread) -> None:
+            if next(started) >= 3:
+                raise RuntimeError("can't start new thread")
+            start(thread)
+
+        monkeypatch.setattr("cf_data_tracker.stores.probe.START_SECONDS", 0.1)
+        monkeypatch.setattr(threading.Thread, "start", scarce)
+        with pytest.raises(StoreError, match="32 threads are needed at once"):
+            examined(MemoryStore())
+
 
 class TestTidiness:
     """What was tried is removed."""
@@ -339,7 +347,8 @@ class TestTidiness:
 
         store = KeepsAll()
         assert examined(store).safe
-        assert ["_cf_tracker/probe/unique", "_cf_tracker/probe/unique-race-0"] == store.list("")
+        left = ["unique", *(f"unique-race-{number}" for number in range(RACES))]
+        assert [f"_cf_tracker/probe/{name}" for name in left] == store.list("")
 
     def test_a_delete_without_an_answer_is_asked_again(self) -> None:
         """A passing failure leaves nothing behind."""

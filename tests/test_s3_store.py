@@ -410,6 +410,11 @@ class TestNoAnswer:
         assert isinstance(signal, Unanswered)
         assert "has no ETag" in str(signal)
 
+    def test_an_answer_that_makes_no_sense_is_none(self) -> None:
+        """A head that cannot be read says nothing about what happened."""
+        with odd_server(answer("200 OK", b"", 'ETag: "e"', "x-amz-object-size: many")) as url, store_at(url) as store:
+            assert isinstance(refusal(lambda: store.write("k", b"{}", replacing=None)), Unanswered)
+
     def test_a_document_without_an_etag_cannot_be_replaced(self) -> None:
         """Nor could one that was read without."""
         with odd_server(answer("200 OK", b"{}")) as url, store_at(url) as store:

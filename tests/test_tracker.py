@@ -252,6 +252,12 @@ class TestRecordMany:
             tracker.record_many([new("a.zip"), wrong])
         assert [] == store.calls
 
+    @pytest.mark.parametrize("wrong", [None, 5, new("a.zip")])
+    def test_what_is_no_list_is_refused(self, tracker: Tracker, wrong: Any) -> None:  # noqa: ANN401 - wrong on purpose
+        """One file alone is recorded by `record`, or as a list of one."""
+        with pytest.raises(InvalidNameError, match="files must be a list of NewFile"):
+            tracker.record_many(wrong)
+
     def test_a_text_is_no_list_of_files(self, tracker: Tracker) -> None:
         """Its characters are no files either."""
         with pytest.raises(InvalidNameError, match=re.escape("files[0] must be a NewFile, got 'a'")):

@@ -66,9 +66,7 @@ class Connection:
         self._opened: dict[int, _Here] = {os.getpid(): _Here(access, client, store, self.patience)}
 
     def __getstate__(self) -> dict[str, Any]:
-        here = self._opened.get(os.getpid())
-        access = here.access if here is not None else self.access
-        return {"access": access, "patience": self.patience, "_store": self._store, "proven": dict(_proven)}
+        return {"access": self._known_access, "patience": self.patience, "_store": self._store, "proven": dict(_proven)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         for place, quoting in state.pop("proven").items():
@@ -76,7 +74,8 @@ class Connection:
         self.__dict__.update(state, _opened={})
 
     def __repr__(self) -> str:
-        return f"bucket={self.access.bucket!r}, endpoint={self.access.endpoint!r}"
+        access = self._known_access
+        return f"bucket={access.bucket!r}, endpoint={access.endpoint!r}"
 
     @property
     def stats(self) -> Stats:
@@ -145,6 +144,12 @@ class Connection:
         patient = Engine(here.store, Tally(), self.patience, SURROUNDINGS)
         return examine(here.with_etags, patient.persist, uuid.uuid4().hex)
 
+    @property
+    def _known_access(self) -> Access:
+        """How to reach the bucket, with the endpoint that boto3 found, if it has been asked."""
+        here = self._opened.get(os.getpid())
+        return here.access if here is not None else self.access
+
     @contextmanager
     def _turn(self, lock: threading.Lock, doing: str) -> Iterator[None]:
         """Wait for the threads before us, though no longer than a call may take."""
@@ -163,8 +168,9 @@ class Connection:
         return self._opened[pid]
 
     def _examined(self) -> "Quoting":
-        diagnosis = self.diagnose()
-        endpoint, bucket = self._here.place
+        here = self._here
+        here.diagnosis = diagnosis = here.diagnosis or self.diagnose()
+        endpoint, bucket = here.place
         if diagnosis.quoting is None or not diagnosis.safe:
             raise UnsafeStoreError(
                 f"{endpoint} does not honour conditional writes, so it would lose recordings. It fails "
@@ -181,6 +187,7 @@ class _Here:
         self.tally = Tally()
         self.turns: dict[str, threading.Lock] = {}
         self.proving = threading.Lock()
+        self.diagnosis: Diagnosis | None = None
         self.access = access
         self._client = client
         self._given = store

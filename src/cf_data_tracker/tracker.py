@@ -41,7 +41,8 @@ class Tracker:
         aws_secret_access_key: Its secret.
         aws_session_token: The token that goes with temporary keys.
         request_timeout: Seconds without an answer after which a request counts as unanswered.
-        timeout: Seconds after which a call gives up.
+        timeout: Seconds after which a question or a commit gives up. A call that makes several commits (one for each
+            schema), or that examines the store first, has as many for each.
 
     Raises:
         StoreError: The settings do not make a connection.
@@ -223,6 +224,8 @@ def recordings_of(files: Iterable[NewFile], now: datetime) -> Sequence[Recording
     Raises:
         InvalidNameError: One of them is no `NewFile`.
     """
+    if not isinstance(files, Iterable):
+        raise InvalidNameError(f"files must be a list of NewFile, got {shown(files)}")
     recordings = []
     for number, new in enumerate(files):
         if not isinstance(new, NewFile):

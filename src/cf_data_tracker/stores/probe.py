@@ -19,10 +19,17 @@ from cf_data_tracker.store import Conflict, Replacing, Store, Stored, Unanswered
 from cf_data_tracker.stores.s3 import Quoting
 
 RACERS: Final = 32
-"""Writers in the race. Stores that lock nothing let several of 32 win in nearly every round."""
+"""Writers in a race."""
+
+RACES: Final = 3
+"""Races of each kind; the first one opens the connections. Whether two writers meet in a store that locks nothing is a
+matter of luck, so passing is evidence and no proof."""
 
 ROUNDS: Final = 5
-"""Races at most: one in which every writer lost (none was answered) shows nothing and is run again."""
+"""How often a step is tried that a passing 409 may spoil."""
+
+START_SECONDS: Final = 30.0
+"""How long the writers of a race wait for one another."""
 
 Persist = Callable[[Callable[[], bool]], bool]
 """Calls until there is an answer: the engine's, which is the only one to retry."""
@@ -171,17 +178,17 @@ class _Probe:
         return False
 
     def _one_wins(self, course: Callable[[int], tuple[str, Replacing]]) -> bool:
-        for number in range(ROUNDS):
-            key, replacing = course(number)
-            self._keys[key] = None
-            winners = self._winners(number, key, replacing)
-            if winners:
-                there = self._there(key)
-                return there is not None and winners == [there.body]
-        return True  # nobody ever was told to have won, so nobody was told so wrongly
+        return all(self._race(number, *course(number)) for number in range(RACES))
+
+    def _race(self, number: int, key: str, replacing: Replacing) -> bool:
+        self._keys[key] = None
+        winners = self._winners(number, key, replacing)
+        there = self._there(key)
+        # If nobody was told to have won, because no answer came, nobody was told so wrongly.
+        return not winners or (there is not None and winners == [there.body])
 
     def _winners(self, number: int, key: str, replacing: Replacing) -> list[bytes]:
-        barrier = threading.Barrier(RACERS)
+        barrier = threading.Barrier(RACERS, timeout=START_SECONDS)
 
         def run(racer: int) -> bytes | None:
             body = f"round {number} racer {racer}".encode()
@@ -192,8 +199,13 @@ class _Probe:
                 return None
             return body
 
-        with ThreadPoolExecutor(RACERS) as pool:
-            return [body for body in pool.map(run, range(RACERS)) if body is not None]
+        try:
+            with ThreadPoolExecutor(RACERS) as pool:
+                return [body for body in pool.map(run, range(RACERS)) if body is not None]
+        except RuntimeError as error:  # threads that could not be started, and those that waited for them
+            raise StoreError(
+                f"the store could not be examined: {RACERS} threads are needed at once ({error})"
+            ) from error
 
     def _there(self, key: str) -> Stored | None:
         found: list[Stored | None] = []

@@ -65,8 +65,15 @@ DENIED: Final = frozenset({"AccessDenied", "403"})
 SLOWER: Final = frozenset({"SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded", "503", "429"})
 UNKNOWN: Final = frozenset({"RequestTimeout", "408"})  # S3 sends RequestTimeout with a 400
 NEVER_SENT: Final = (EndpointConnectionError, ConnectTimeoutError, ProxyConnectionError)
-SILENT: Final = (BotoCoreError, ResponseParserError, RecursionError)
-INTERRUPTED: Final = (ConnectionError, HTTPClientError, IncompleteReadError, FlexibleChecksumError, ResponseParserError)
+SILENT: Final = (BotoCoreError, ResponseParserError, RecursionError, ValueError)  # ValueError: a date that is none, say
+INTERRUPTED: Final = (
+    ConnectionError,
+    FlexibleChecksumError,
+    HTTPClientError,
+    IncompleteReadError,
+    ResponseParserError,
+    ValueError,
+)
 CREDENTIALS: Final = (
     NoCredentialsError,
     PartialCredentialsError,
@@ -231,7 +238,7 @@ class S3Store:
             raise self._meaning(error, "s3:ListBucket", prefix) from error
         except SILENT as error:
             raise self._silence(error, prefix) from error
-        return [entry["Key"] for entry in answer.get("Contents", ())]
+        return [entry["Key"] for entry in answer.get("Contents", ()) if "Key" in entry]
 
     def delete(self, key: str) -> None:
         """DELETE the object."""
@@ -279,7 +286,7 @@ class S3Store:
             return StoreError(
                 f"no credentials for {where}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or sign in ({error})"
             )
-        if isinstance(error, ParamValidationError):
+        if isinstance(error, ParamValidationError) and "bucket" in str(error):
             return StoreError(f"{self._bucket!r} can be no bucket's name: correct it")
         if isinstance(error, RecursionError):
             return StoreError(f"{where}: the endpoint redirects every request: correct AWS_ENDPOINT_URL_S3 (https?)")
