@@ -3,7 +3,9 @@
 import os
 import uuid
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import Phase, settings
@@ -13,6 +15,9 @@ from cf_data_tracker.embedded import running
 from cf_data_tracker.settings import Access
 from servers import ceph as ceph_server
 from servers.server import Server
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.client import S3Client
 
 # Few at the desk, more in CI and the same every time, thousands at night.
 settings.register_profile("dev", max_examples=50, deadline=None)
@@ -46,6 +51,25 @@ def server(request: pytest.FixtureRequest) -> Server:
     """Give one S3 server after the other."""
     server: Server = request.getfixturevalue(request.param)
     return server
+
+
+@pytest.fixture(scope="session")
+def client(embedded: Server) -> Iterator["S3Client"]:
+    """Give a client of the embedded S3 as users have one, past the library."""
+    from cf_data_tracker.stores.s3 import open_client  # noqa: PLC0415 - as in `make_bucket`
+
+    with closing(open_client(access_to(embedded))) as client:
+        yield client
+
+
+@pytest.fixture
+def s3(embedded: Server, client: "S3Client", scratch: Path, monkeypatch: pytest.MonkeyPatch) -> "S3Client":  # noqa: ARG001 - in force before it
+    """Give that client, with the environment set for the same server, though no bucket."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", embedded.endpoint_url)
+    monkeypatch.setenv("AWS_REGION_NAME", embedded.region)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", embedded.access_key)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", embedded.secret_key)
+    return client
 
 
 @pytest.fixture
@@ -84,6 +108,5 @@ def make_bucket(server: Server, bucket: str) -> None:
     """Make a bucket."""
     from cf_data_tracker.stores.s3 import open_client  # noqa: PLC0415 - tests that need no server should not wait
 
-    client = open_client(access_to(server, bucket))
-    client.create_bucket(Bucket=bucket)
-    client.close()
+    with closing(open_client(access_to(server, bucket))) as client:
+        client.create_bucket(Bucket=bucket)

@@ -1,22 +1,18 @@
 """The earlier package's clean functions: both shapes of the document, one way to write, deletes that stop in time."""
 
-import contextlib
 import inspect
 import json
 import re
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import boto3
 import pytest
-from botocore.config import Config
 from botocore.stub import Stubber
 
-from cf_data_tracker import clean_tracker, embedded
+from cf_data_tracker import clean_tracker
 from cf_data_tracker.clean_tracker import (
     check_if_file_exists,
     delete_parquet_files_boto3,
@@ -32,7 +28,6 @@ from cf_data_tracker.clean_tracker import (
     write_clean_version_tracker,
 )
 from cf_data_tracker.document import Document
-from cf_data_tracker.embedded import EmbeddedS3
 from cf_data_tracker.errors import DocumentError, InvalidNameError, NotTrackedError, StoreError, TrackerError
 
 if TYPE_CHECKING:
@@ -41,7 +36,6 @@ if TYPE_CHECKING:
 pytest.importorskip("moto")
 
 GOLDEN = Path(__file__).parent / "golden"
-SETTINGS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_DEST_BUCKET_RAW")
 
 OLDER_RECORD = {
     "file_info": {
@@ -65,42 +59,6 @@ RECORD = {
     },
     "clean_files": ["vitals/births/FY2023.parquet"],
 }
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[EmbeddedS3]:
-    """One server for all; each test has a schema of its own."""
-    with embedded.running(["raw", "clean"]) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def client(server: EmbeddedS3) -> Iterator["S3Client"]:
-    """A client as users have it."""
-    with contextlib.closing(
-        boto3.client(
-            "s3",
-            endpoint_url=server.endpoint_url,
-            aws_access_key_id=server.access_key,
-            aws_secret_access_key=server.secret_key,
-            region_name=server.region,
-            config=Config(retries={"total_max_attempts": 1}),
-        )
-    ) as client:
-        yield client
-
-
-@pytest.fixture
-def s3(server: EmbeddedS3, client: "S3Client", monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> "S3Client":
-    """A client beside the faces, with the environment set for them: no bucket, since they are handed in."""
-    monkeypatch.chdir(tmp_path)
-    for name in SETTINGS:
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", server.endpoint_url)
-    monkeypatch.setenv("AWS_REGION_NAME", server.region)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", server.access_key)
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", server.secret_key)
-    return client
 
 
 def put(s3: "S3Client", key: str, document: object, bucket: str = "clean") -> None:

@@ -14,14 +14,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import boto3
 import pytest
-from botocore.config import Config
 from botocore.stub import Stubber
 
-from cf_data_tracker import embedded, raw_tracker
+from cf_data_tracker import raw_tracker
 from cf_data_tracker.document import Document
-from cf_data_tracker.embedded import EmbeddedS3
 from cf_data_tracker.errors import DocumentError, InvalidNameError, StoreError, TrackerError
 from cf_data_tracker.model import Recorded
 from cf_data_tracker.raw_tracker import (
@@ -50,44 +47,13 @@ pytest.importorskip("moto")
 
 GOLDEN = Path(__file__).parent / "golden"
 WHEN = ("2024-03-01 09:00:00", "FY2023", "2024-03-01")
-SETTINGS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_SESSION_TOKEN", "AWS_PROFILE", "RAW_BUCKET_NAME")
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[EmbeddedS3]:
-    """One server for all; each test has a schema of its own."""
-    with embedded.running(["raw", "elsewhere"]) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def client(server: EmbeddedS3) -> Iterator["S3Client"]:
-    """A client as users have it."""
-    with contextlib.closing(
-        boto3.client(
-            "s3",
-            endpoint_url=server.endpoint_url,
-            aws_access_key_id=server.access_key,
-            aws_secret_access_key=server.secret_key,
-            region_name=server.region,
-            config=Config(retries={"total_max_attempts": 1}),
-        )
-    ) as client:
-        yield client
 
 
 @pytest.fixture
-def s3(server: EmbeddedS3, client: "S3Client", monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> "S3Client":
+def s3(s3: "S3Client", monkeypatch: pytest.MonkeyPatch) -> "S3Client":
     """A client beside the faces, with the environment set for them."""
-    monkeypatch.chdir(tmp_path)
-    for name in SETTINGS:
-        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_DEST_BUCKET_RAW", "raw")
-    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", server.endpoint_url)
-    monkeypatch.setenv("AWS_REGION_NAME", server.region)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", server.access_key)
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", server.secret_key)
-    return client
+    return s3
 
 
 def put(s3: "S3Client", schema: str, document: object) -> None:
@@ -444,9 +410,9 @@ def test_two_threads_lose_nothing() -> None:
 def test_settings_that_change_are_noticed(s3: "S3Client", monkeypatch: pytest.MonkeyPatch) -> None:
     """A call goes to the bucket that is set when it is made."""
     record("moved", "q1.zip")
-    monkeypatch.setenv("AWS_DEST_BUCKET_RAW", "elsewhere")
+    monkeypatch.setenv("AWS_DEST_BUCKET_RAW", "clean")
     record("moved", "q2.zip")
-    assert 1 == stored(s3, "moved", bucket="elsewhere")["revision"]
+    assert 1 == stored(s3, "moved", bucket="clean")["revision"]
     assert 1 == stored(s3, "moved")["revision"]
 
 
