@@ -221,6 +221,11 @@ class TestRefusedForItsCondition:
         for code in ("NameOfItsOwn", ""):
             assert Conflict is type(meaning(aws, "put_object", code, status))
 
+    @pytest.mark.parametrize("operation", [operation for operation in ACTIONS if operation != "put_object"])
+    def test_only_a_write_can_conflict(self, aws: Scripted, operation: str) -> None:
+        """What replaces nothing is no loser of a race: a 409 says that it was not done, and it is asked again."""
+        assert Unanswered is type(meaning(aws, operation, "OperationAborted", 409))
+
     def test_a_code_that_is_known_speaks_louder_than_a_409(self, aws: Scripted) -> None:
         """What has to be mended is no conflict, which would be tried again and again."""
         assert StoreError is type(meaning(aws, "put_object", "NoSuchBucket", 409))

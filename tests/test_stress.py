@@ -1,6 +1,7 @@
 """The stress benchmark: its plan, its judge, and real runs with worker processes, faults and kills."""
 
 import json
+import multiprocessing
 import uuid
 from collections import Counter
 from pathlib import Path
@@ -14,7 +15,7 @@ from cf_data_tracker.connection import Connection
 from cf_data_tracker.engine.commit import Patience
 from cf_data_tracker.errors import InvalidNameError
 from cf_data_tracker.model import FileVersion
-from cf_data_tracker.stress import Options, Report, run
+from cf_data_tracker.stress import Options, Progress, Report, run
 from cf_data_tracker.stress.plan import plan
 from cf_data_tracker.stress.verdict import Acknowledged, judge
 from cf_data_tracker.tracker import Tracker, raw_target
@@ -202,6 +203,18 @@ class TestRuns:
         assert connection.read(raw_target(schema)) is None
         assert connection.store.list(f"{schema}/") == []
         assert connection.store.list("_cf_tracker/") == []
+
+    def test_a_run_that_is_broken_off_leaves_nothing(self, embedded: Server, schema: str) -> None:
+        """On Ctrl-C the workers are ended, and the document is removed."""
+
+        def break_off(progress: Progress) -> None:
+            if progress.acknowledged:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            run(connection_to(embedded), Options(workers=3, files=1000, schema=schema), break_off)
+        assert multiprocessing.active_children() == []
+        assert connection_to(embedded).read(raw_target(schema)) is None
 
     def test_somebodys_document_is_not_touched(self, embedded: Server, schema: str) -> None:
         """A schema that holds a document already is refused, and the document stays as it is."""

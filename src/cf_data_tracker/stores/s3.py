@@ -6,6 +6,7 @@ The table, with its reasons:
 |---|---|
 | 412 PreconditionFailed | `Conflict`: what is there is not what was to be replaced |
 | 409 ConditionalRequestConflict, Ceph's ConcurrentModification | `Conflict`: another was under way; not applied |
+| either of them to anything but a write | `Unanswered`: another operation was under way |
 | 404 NoSuchKey under If-Match | vanished: S3 says 404, not 412, when the key is gone |
 | 404 to a read | there is no such object |
 | 403 AccessDenied to a read | `ReadDeniedError`: so is a missing key answered where the caller may not list |
@@ -64,6 +65,7 @@ MISSING: Final = frozenset({"NoSuchKey", "NotFound", "404"})
 DENIED: Final = frozenset({"AccessDenied", "403"})
 SLOWER: Final = frozenset({"SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded", "503", "429"})
 UNKNOWN: Final = frozenset({"RequestTimeout", "408"})  # S3 sends RequestTimeout with a 400
+PUT: Final = "s3:PutObject"
 NEVER_SENT: Final = (EndpointConnectionError, ConnectTimeoutError, ProxyConnectionError)
 SILENT: Final = (BotoCoreError, ResponseParserError, RecursionError, ValueError)  # ValueError: a date that is none, say
 INTERRUPTED: Final = (
@@ -223,7 +225,7 @@ class S3Store:
         except ClientError as error:
             if _code(error) in MISSING and isinstance(replacing, str):
                 raise vanished(self.location(key)) from error
-            raise self._meaning(error, "s3:PutObject", key) from error
+            raise self._meaning(error, PUT, key) from error
         except SILENT as error:
             raise self._silence(error, key) from error
         if "ETag" not in answer:
@@ -262,7 +264,8 @@ class S3Store:
         code, status = _code(error), _status(error)
         where = f"{self.location(key)}: {code or status}"
         if code in CONFLICTS or (code not in ADVICE and status in (409, 412)):
-            return Conflict(where)
+            # Only a write says what it replaces: for the others it means that something else was under way.
+            return Conflict(where) if action == PUT else Unanswered(f"answered {code or status}")
         if code == "NotImplemented" or status == NOT_IMPLEMENTED:
             return UnsafeStoreError(f"{where}: the store does not know this request ({action} with a condition)")
         slow = code in SLOWER or status in (TOO_MANY, SERVICE_UNAVAILABLE)

@@ -241,6 +241,10 @@ class _Crew:
             for number, files in enumerate(self._files):
                 workers.append(self._start(context, number, files))
             yield workers
+        except BaseException:  # Ctrl-C among them
+            for worker in workers:
+                worker.process.kill()
+            raise
         finally:
             for worker in workers:
                 _end(worker)
@@ -306,7 +310,7 @@ def _received(pipe: Pipe) -> object:
 
 
 def _end(worker: _Worker) -> None:
-    worker.process.join(timeout=1.0 if not worker.process.is_alive() else 0.5)
+    worker.process.join(timeout=1.0)  # one that has finished needs a moment to go
     if worker.process.is_alive():
         worker.process.kill()
         worker.process.join()
