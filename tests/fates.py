@@ -99,7 +99,7 @@ class FatefulStore:
     @staticmethod
     def _refuse(fate: Fate) -> None:
         refusals: dict[Fate, Exception] = {
-            Fate.CONFLICT: Conflict("409"),
+            Fate.CONFLICT: Conflict("409", certain=False),
             Fate.SLOW_DOWN: Unanswered("503", slow=True),
             Fate.NOT_SENT: Unanswered("connection refused", sent=False),
             Fate.DENIED: ReadDeniedError("access denied"),

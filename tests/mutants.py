@@ -63,22 +63,22 @@ MUTANTS: Final = (
     Mutant(
         name="a 412 is taken for success",
         file="engine/commit.py",
-        old="            self._lost = True\n            raise\n",
-        new="            self._lost = True\n",
+        old="            self._lost = signal.certain\n            raise\n",
+        new="            self._lost = signal.certain\n",
         tests=COMMIT,
     ),
     Mutant(
         name="a lost answer is taken for success",
         file="engine/commit.py",
-        old="                self._in_flight = base\n            raise\n",
-        new="                self._in_flight = base\n",
+        old="                self._unanswered.add(base.etag)\n            raise\n",
+        new="                self._unanswered.add(base.etag)\n",
         tests=COMMIT,
     ),
     Mutant(
         name="a lost answer is forgotten",
         file="engine/commit.py",
-        old="                self._in_flight = base\n",
-        new="                self._in_flight = None\n",
+        old="                self._unanswered.add(base.etag)\n",
+        new="",
         tests=COMMIT,
     ),
     Mutant(

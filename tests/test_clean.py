@@ -28,7 +28,7 @@ from cf_data_tracker.errors import (
 from cf_data_tracker.model import CleanRecorded, FileVersion
 from cf_data_tracker.names import clean_key, older_clean_key, raw_key
 from cf_data_tracker.settings import Access
-from cf_data_tracker.store import Stored
+from cf_data_tracker.store import ANYTHING, Stored
 from cf_data_tracker.stores.memory import MemoryStore
 from cf_data_tracker.tracker import Tracker
 from conftest import connection_to
@@ -426,6 +426,22 @@ class TestOlderDocument:
         assert {"read": 1} == dict(fresh.stats.requests)
         fresh.record(inherited.record("y.zip", file_name="FY2025"), [])
         assert {"FY2023": 2, "FY2022": 1, "FY2024": 1, "FY2025": 1} == versions_in(inherited.stored())
+
+    def test_what_it_has_when_it_is_carried_over_counts(self, inherited: World) -> None:
+        """An old worker may have recorded since it was first looked at: it is looked at again."""
+        inherited.record()
+        inherited.cleaner.pending("vitals")
+        there = inherited.clean.read(OLDER_KEY)
+        assert isinstance(there, Stored)
+        inherited.clean.write(OLDER_KEY, older(FY2023=9), replacing=there.etag)
+        inherited.cleaner.record(inherited.record("x.zip", file_name="FY2024"), [])
+        assert {"FY2023": 9, "FY2024": 1} == versions_in(inherited.stored())
+
+    def test_once_carried_over_it_may_turn_to_rubbish(self, inherited: World) -> None:
+        """Nobody reads it any more, a worker that starts then included."""
+        inherited.cleaner.record(inherited.record("x.zip", file_name="FY2024"), [])
+        inherited.clean.write(OLDER_KEY, b"rubbish", replacing=ANYTHING)
+        assert inherited.another().record(inherited.record("y.zip", file_name="FY2025"), []).created
 
     def test_it_is_read_once(self, inherited: World) -> None:
         """Recording on does not ask for it again."""

@@ -316,6 +316,7 @@ def test_clean_files_are_recorded(s3: "S3Client", table: str | Document, request
         "schema_name": schema,
         "tables": {"births": {"FY2023": {"clean_files": ["a.parquet", "b.parquet"]}}},
         "revision": 1,
+        "carried_over": True,
     } == mine
 
 
@@ -381,7 +382,7 @@ def test_a_stale_document_takes_nothing_away(s3: "S3Client") -> None:
     write("stale", {}, 1, ["a.parquet"], table="deaths")
     write("stale", mine, 1, ["b.parquet"], table="births")
     assert ["births", "deaths"] == sorted(stored(s3, "stale")["tables"])
-    assert {"schema_name", "tables", "revision", "note"} == set(mine)
+    assert {"schema_name", "tables", "revision", "carried_over", "note"} == set(mine)
     assert ["births", "deaths", "weather"] == sorted(mine["tables"])
     assert ["FY2021", "FY2023"] == sorted(mine["tables"]["births"])
 
@@ -393,7 +394,7 @@ def test_unknown_fields_survive_a_record(s3: "S3Client") -> None:
     write("kept", {}, 1, ["a.parquet"])
     after = stored(s3, "kept")
     del after["tables"]["births"]["FY2023"]
-    assert {**before, "revision": 1} == after
+    assert {**before, "revision": 1, "carried_over": True} == after
 
 
 @pytest.mark.usefixtures("s3")

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from cf_data_tracker.document import Document
-from cf_data_tracker.engine.commit import FIRST_CONTACT_ATTEMPTS, Engine, Patience, Surroundings
+from cf_data_tracker.engine.commit import FIRST_CONTACT_ATTEMPTS, Engine, Patience, Snapshot, Surroundings
 from cf_data_tracker.errors import (
     ContentionError,
     DocumentError,
@@ -282,6 +282,23 @@ class TestGivingUp:
         assert 1 == world.store.catch_up()
         assert ["first", "a"] == files_in(memory)
 
+    def test_a_document_that_is_put_back_as_it_was_leaves_the_outcome_unknown(self) -> None:
+        """If the ETag that an unanswered write was to replace is there again at the last look, it may yet land."""
+        memory, world = story(writes=[Fate.LATE] + [Fate.CONFLICT] * (PATIENCE.attempts - 1))
+        first = memory.read(KEY)
+        assert isinstance(first, Stored)
+
+        def meanwhile(kind: str, number: int) -> None:
+            if (kind, number) == ("read", 2):
+                rival_records(memory, "rival")
+            if (kind, number) == ("write", PATIENCE.attempts):
+                memory.write(KEY, first.body, replacing=ANYTHING)
+
+        world.store.before = meanwhile
+        with pytest.raises(OutcomeUnknownError):
+            world.record("a")
+        assert 1 == world.store.catch_up()
+
     def test_the_last_look_may_find_that_it_landed(self) -> None:
         """A last write that landed without an answer is found, and is no error."""
         _, world = story(writes=[Fate.LOST] * (PATIENCE.attempts - 1) + [Fate.ANSWER_LOST])
@@ -418,6 +435,35 @@ class TestMissingDocuments:
         with pytest.raises(ReadDeniedError):
             world.record("a")
         assert ["first"] == files_in(memory)
+
+    def test_a_409_does_not_tell_that_a_document_is_there(self) -> None:
+        """Only a 412 has looked; after a 409 a denied read may still hide that there is none."""
+        memory = MemoryStore()
+        world = World(FatefulStore(memory, reads=[Fate.DENIED, Fate.DENIED], writes=[Fate.CONFLICT]))
+        assert world.record("a").created
+        assert ["a"] == files_in(memory)
+
+    def test_what_another_thread_finds_meanwhile_makes_no_denial(self) -> None:
+        """A read that was denied while nothing was there is not held against a document that a rival starts then."""
+        memory = MemoryStore()
+        world = World(FatefulStore(memory, reads=[Fate.DENIED]))
+
+        def another_thread_reads() -> None:
+            rival_records(memory, "rival")
+            World(FatefulStore(memory)).record("rival", "nobody")
+            there = memory.read(KEY)
+            assert isinstance(there, Stored)
+            world.engine.carried[KEY] = Snapshot(json.loads(there.body), there.etag)
+
+        world.store.before = at("read", 1, another_thread_reads)
+        assert 2 == world.record("ours").version
+
+    def test_a_document_that_vanishes_with_a_write_in_doubt_says_so(self) -> None:
+        """The write that was not answered may be in what is restored, so it is not said that nothing was written."""
+        memory, world = story(writes=[Fate.ANSWER_LOST])
+        world.store.before = at("read", 2, lambda: memory.delete(KEY))
+        with pytest.raises(DocumentVanishedError, match="a write was not answered and may be in what is restored"):
+            world.record("a")
 
     def test_a_document_that_was_read_and_is_denied_now_is_an_error(self) -> None:
         """What was there before is not taken for missing when a read is refused."""

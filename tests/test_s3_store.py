@@ -492,9 +492,22 @@ class TestWhatToMend:
     def test_a_certificate_or_protocol_that_is_wrong_is_an_error(self) -> None:
         """TLS that cannot be agreed on today cannot be agreed on in a second either."""
         with odd_server(answer("400 Bad Request")) as url, store_at(url.replace("http:", "https:")) as store:
-            error = refusal(lambda: store.write("k", b"{}", replacing=None))
+            error = refusal(lambda: store.read("k"))
+            broken_off = refusal(lambda: store.write("k", b"{}", replacing=None))
         assert StoreError is type(error)
         assert "SSL" in str(error)
+        assert isinstance(broken_off, Unanswered)  # a write may have been received before TLS broke
+
+    def test_a_proxy_that_breaks_off_may_have_passed_a_write_on(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Botocore tells it as it tells a proxy that is not there, and only the latter was certainly sent nothing."""
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        monkeypatch.delenv("no_proxy", raising=False)
+        with odd_server(b"") as proxy:
+            monkeypatch.setenv("HTTP_PROXY", proxy)
+            with store_at("http://store.invalid") as store:
+                signal = refusal(lambda: store.write("k", b"{}", replacing=None))
+        assert isinstance(signal, Unanswered)
+        assert signal.sent
 
     @pytest.mark.parametrize("operation", ACTIONS)
     def test_a_bucket_that_no_store_can_have_is_an_error(self, client: "S3Client", operation: str) -> None:

@@ -7,7 +7,7 @@ as ours, and the first record carries them over.
 import uuid
 from collections.abc import Iterable
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cf_data_tracker.connection import Connection
 from cf_data_tracker.document import Document, clean_document, older_clean_document
@@ -15,7 +15,7 @@ from cf_data_tracker.engine.commit import Target
 from cf_data_tracker.errors import InvalidNameError, NotTrackedError, ReadDeniedError
 from cf_data_tracker.model import CleanRecord, CleanRecorded, FileVersion
 from cf_data_tracker.names import check_schema, clean_key, older_clean_key, shown
-from cf_data_tracker.rules.clean import CARRIED_OVER, carry_over, pending, record
+from cf_data_tracker.rules.clean import CARRIED_OVER, carry_over, pending, record, settled
 from cf_data_tracker.settings import Access, clean_access, environment, raw_access
 from cf_data_tracker.stats import Stats
 from cf_data_tracker.tracker import connect, raw_target
@@ -73,7 +73,6 @@ class CleanTracker:
             for bucket in (raw_bucket, clean_bucket)
         )
         self._raw, self._clean = connect(raw, client, timeout), connect(clean, client, timeout)
-        self._older_documents: dict[str, Document | None] = {}
 
     @classmethod
     def from_env(
@@ -97,11 +96,8 @@ class CleanTracker:
     def over(cls, raw: Connection, clean: Connection) -> "Self":
         """Return a clean tracker over connections that were made elsewhere."""
         tracker = cls.__new__(cls)
-        tracker._raw, tracker._clean, tracker._older_documents = raw, clean, {}  # noqa: SLF001 - its own
+        tracker._raw, tracker._clean = raw, clean  # noqa: SLF001 - its own
         return tracker
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self).over, (self._raw, self._clean)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(raw: {self._raw!r}, clean: {self._clean!r})"
@@ -156,12 +152,11 @@ class CleanTracker:
             timestamp=now.strftime("%Y-%m-%d %H:%M:%S") if timestamp is None else timestamp,
             recorded_by=uuid.uuid4().hex,
         )
-        older = self._older(raw.schema)
 
         def rule(document: Document | None) -> tuple[Document | None, CleanRecorded]:
-            base = carry_over(document, older, raw.schema)
+            base = self._with_older(document, raw.schema)
             grown, outcome = record(base, new)
-            return (document if grown is base else grown), outcome
+            return (document if grown is base or grown is None else settled(grown)), outcome
 
         return self._clean.commit(_clean_target(raw.schema), rule)
 
@@ -170,20 +165,17 @@ class CleanTracker:
 
         Raises as `pending` does.
         """
-        document = self._clean.read(_clean_target(check_schema(schema)))
+        return self._with_older(self._clean.read(_clean_target(check_schema(schema))), schema)
+
+    def _with_older(self, document: Document | None, schema: str) -> Document | None:
+        """Return the document with the older one's records in it, which is read for as long as they are not."""
         if document is not None and CARRIED_OVER in document:
             return document
-        return carry_over(document, self._older(schema), schema)
-
-    def _older(self, schema: str) -> Document | None:
-        # Read once: whoever still writes it has not heard of us, and what is carried over is not asked for again.
-        if schema not in self._older_documents:
-            try:
-                older = self._clean.read(Target(key=older_clean_key(schema), parse=older_clean_document))
-            except ReadDeniedError:  # as a missing one is answered where the caller may not list
-                older = None
-            self._older_documents[schema] = older
-        return self._older_documents[schema]
+        try:
+            older = self._clean.read(Target(key=older_clean_key(schema), parse=older_clean_document))
+        except ReadDeniedError:  # as a missing one is answered where the caller may not list
+            older = None
+        return carry_over(document, older, schema)
 
 
 def _clean_target(schema: str) -> Target:

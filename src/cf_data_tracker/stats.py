@@ -10,7 +10,7 @@ from cf_data_tracker.store import UNCHANGED, Replacing, Store, Stored, Unchanged
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Stats:
-    """Counts since a tracker was made, in this process.
+    """Counts since a tracker was made, in this process. The examination of a store is not among them.
 
     Attributes:
         requests: Requests sent, by kind: `read`, `write`, `list`, `delete`.

@@ -44,7 +44,15 @@ Replacing: TypeAlias = str | Anything | None
 
 
 class Conflict(Exception):  # noqa: N818 - a signal, not an error
-    """Not written: what is there is not what the writer said it replaces."""
+    """Not written: what is there is not what the writer said it replaces.
+
+    Attributes:
+        certain: Whether the store has looked at what is there (412). A 409 says only that others are writing.
+    """
+
+    def __init__(self, what: str, *, certain: bool = True) -> None:
+        super().__init__(what)
+        self.certain = certain
 
 
 class Unanswered(Exception):  # noqa: N818 - a signal, not an error
@@ -61,11 +69,12 @@ class Unanswered(Exception):  # noqa: N818 - a signal, not an error
         self.slow = slow
 
 
-def vanished(location: str) -> DocumentVanishedError:
-    """Return the error for a document that was there and is gone."""
+def vanished(location: str, *, in_doubt: bool = False) -> DocumentVanishedError:
+    """Return the error for a document that was there and is gone; `in_doubt`, if a write to it was never answered."""
+    written = "a write was not answered and may be in what is restored; recording again is safe" if in_doubt else ""
     return DocumentVanishedError(
-        f"{location} was there and is gone; nothing was written. Restore it (an earlier S3 version, a copy) before "
-        "recording goes on; if it was removed on purpose, make a new tracker"
+        f"{location} was there and is gone; {written or 'nothing was written'}. Restore it (an earlier S3 version, a "
+        "copy) before recording goes on; if it was removed on purpose, make a new tracker"
     )
 
 

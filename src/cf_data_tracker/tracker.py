@@ -34,7 +34,8 @@ class Tracker:
         bucket: The raw bucket.
         client: A boto3 S3 client to use in place of one of its own. Make it with
             `Config(retries={"total_max_attempts": 1})`: a client that resends by itself hides lost answers, which costs
-            requests, though nothing is lost. Another process makes a client of its own with the same settings.
+            requests, though nothing is lost. Another process makes a client of its own, with the same endpoint, region
+            and keys.
         endpoint_url: The endpoint of a store other than AWS. It is examined before the first write.
         region_name: The region; boto3's choice if left out.
         aws_access_key_id: The access key; boto3's chain (roles, profiles, SSO) if left out.

@@ -25,6 +25,7 @@ from cf_data_tracker.document import Document, to_bytes
 from cf_data_tracker.errors import (
     ContentionError,
     DocumentError,
+    DocumentVanishedError,
     OutcomeUnknownError,
     ReadDeniedError,
     StoreError,
@@ -149,8 +150,8 @@ class Engine:
             return self.persist(commit.attempt)
         except (Conflict, Unanswered) as signal:
             return commit.last_look(signal)
-        except StoreError as error:
-            raise commit.unknown_if_in_flight(error) from error
+        except (DocumentVanishedError, StoreError) as error:
+            raise commit.unknown_if_in_doubt(error) from error
 
     def look(self, target: Target) -> Snapshot:
         """Read the document once, or learn that it is still the carried one.
@@ -185,7 +186,7 @@ class Engine:
         """
         try:
             return self.persist(question)
-        except Unanswered as signal:
+        except (Conflict, Unanswered) as signal:
             raise StoreError(f"{self.store.location(key)} does not answer: {signal}") from signal
 
     def persist(self, attempt: Callable[[], T]) -> T:
@@ -255,8 +256,9 @@ class _Commit(Generic[T]):
         self._rule = rule
         self._base = engine.carried.get(target.key)  # to be built on; None: look first
         self._seen = False  # whether the base was read in this commit, rather than carried from an earlier one
-        self._in_flight: Snapshot | None = None  # what an unanswered write replaces, for as long as it may land
-        self._lost = False  # whether a write lost since the last look
+        self._unanswered: set[str | None] = set()  # the ETags that writes without an answer were to replace
+        self._in_doubt = False  # whether one of these may have landed since the last look, or may yet land
+        self._lost = False  # whether a write found since the last look that something else is there
 
     def attempt(self) -> T:
         """Look if need be, apply the rule, write if need be."""
@@ -271,32 +273,35 @@ class _Commit(Generic[T]):
 
     def last_look(self, signal: Conflict | Unanswered) -> T:
         """Return the outcome after all if a last look finds it in the document; else raise the error that is true."""
-        if self._in_flight is None and isinstance(signal, Unanswered):
-            raise StoreError(f"{self._location} cannot be reached: {signal}; nothing was written") from signal
+        if not self._in_doubt and isinstance(signal, Unanswered):
+            raise StoreError(f"{self._location} does not answer: {signal}; nothing was written") from signal
         try:
             base = self._look()
-        except (Unanswered, StoreError) as error:
+        except (Conflict, Unanswered, StoreError) as error:
             raise self._gave_up() from error
         document, outcome = self._rule(base.document)
         if document is base.document:
             return outcome
         raise self._gave_up() from signal
 
-    def unknown_if_in_flight(self, error: StoreError) -> TrackerError:
+    def unknown_if_in_doubt(self, error: DocumentVanishedError | StoreError) -> TrackerError:
         """Return the error to raise for a refusal: it says nothing about a write that was sent before."""
-        return error if self._in_flight is None else self._gave_up()
+        if not self._in_doubt:
+            return error
+        return vanished(self._location, in_doubt=True) if isinstance(error, DocumentVanishedError) else self._gave_up()
 
     def _look(self) -> Snapshot:
+        known = self._target.key in self._engine.carried
         try:
             base = self._engine.look(self._target)
         except ReadDeniedError:
             # So is a missing key answered where the caller may not list. Only a write can tell: one that is to
             # replace nothing. If one has lost already, the document is there, and may not be read.
-            if self._lost or self._target.key in self._engine.carried:
+            if self._lost or known:
                 raise
             base = ABSENT
-        if self._in_flight is not None and base.etag != self._in_flight.etag:
-            self._in_flight = None  # its ETag is gone for good, and so is its chance to land
+        # Another ETag is gone for good, and with it the chance of whatever was to replace it.
+        self._in_doubt = base.etag in self._unanswered
         self._base, self._seen = base, True
         return base
 
@@ -304,12 +309,13 @@ class _Commit(Generic[T]):
         self._base, self._seen, self._lost = None, False, False
         try:
             self._engine.put(self._target.key, document, base)
-        except Conflict:
-            self._lost = True
+        except Conflict as signal:
+            self._lost = signal.certain
             raise
         except Unanswered as signal:
             if signal.sent:
-                self._in_flight = base
+                self._in_doubt = True
+                self._unanswered.add(base.etag)
             raise
 
     @property
@@ -317,7 +323,7 @@ class _Commit(Generic[T]):
         return self._engine.store.location(self._target.key)
 
     def _gave_up(self) -> TrackerError:
-        if self._in_flight is None:
+        if not self._in_doubt:
             return ContentionError(f"other workers kept committing to {self._location}; nothing was written, try later")
         return OutcomeUnknownError(
             f"a write to {self._location} was never answered and may have landed; calling again is safe"

@@ -12,7 +12,7 @@ from cf_data_tracker.document import Document, versions_of
 from cf_data_tracker.model import CleanRecord, CleanRecorded, FileVersion
 
 CARRIED_OVER: Final = "carried_over"
-"""A field of ours at the top of a clean document: the older document's records are in it."""
+"""A field of ours at the top of a clean document: the older document's records are in it, if it had any."""
 
 
 def record(document: Document | None, new: CleanRecord) -> tuple[Document | None, CleanRecorded]:
@@ -57,7 +57,12 @@ def carry_over(document: Document | None, older: Document | None, schema: str) -
         known = _info(result, info["table_name"], file_name)
         if known is None or known["version"] < info["version"]:
             result = _with_entry(result, info["table_name"], file_name, _carried(entry))
-    return {**result, CARRIED_OVER: True}
+    return settled(result)
+
+
+def settled(document: Document) -> Document:
+    """Return the clean document with the word that the older one need not be looked at again."""
+    return {**document, CARRIED_OVER: True}
 
 
 def _carried(entry: Document) -> Document:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from cf_data_tracker.errors import DocumentVanishedError, StoreError, TrackerError
+from cf_data_tracker.errors import DocumentVanishedError, ReadDeniedError, StoreError, TrackerError
 from cf_data_tracker.names import probe_key
 from cf_data_tracker.store import Conflict, Replacing, Store, Stored, Unanswered
 from cf_data_tracker.stores.s3 import Quoting
@@ -112,6 +112,8 @@ class _Probe:
 
     def checks(self) -> Iterator[Check]:
         """Try one thing after the other."""
+        with suppress(ReadDeniedError):  # so is a missing key answered where the caller may not list
+            self._there(self._key)  # a wrong protocol, say, is told of a read at once, and of a write is in doubt
         yield Check(name="a create-only write is taken where nothing is", passed=self._create())
         yield Check(name="a create-only write onto an object is refused", passed=not self._takes(b"again", None))
         self.quoting = self._accepted_quoting()

@@ -66,7 +66,7 @@ DENIED: Final = frozenset({"AccessDenied", "403"})
 SLOWER: Final = frozenset({"SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded", "503", "429"})
 UNKNOWN: Final = frozenset({"RequestTimeout", "408"})  # S3 sends RequestTimeout with a 400
 PUT: Final = "s3:PutObject"
-NEVER_SENT: Final = (EndpointConnectionError, ConnectTimeoutError, ProxyConnectionError)
+NEVER_SENT: Final = (EndpointConnectionError, ConnectTimeoutError)
 SILENT: Final = (BotoCoreError, ResponseParserError, RecursionError, ValueError)  # ValueError: a date that is none, say
 INTERRUPTED: Final = (
     ConnectionError,
@@ -83,7 +83,8 @@ CREDENTIALS: Final = (
     SSOError,
     TokenRetrievalError,
 )
-NOT_MODIFIED, FORBIDDEN, TOO_MANY = 304, 403, 429
+HOPELESS: Final = (*CREDENTIALS, ParamValidationError)
+NOT_MODIFIED, FORBIDDEN, CONFLICT, PRECONDITION_FAILED, TOO_MANY = 304, 403, 409, 412, 429
 SERVER_ERROR, NOT_IMPLEMENTED, SERVICE_UNAVAILABLE = 500, 501, 503
 HIDDEN: Final = ", and s3:ListBucket on the bucket, without which a missing object is answered so too"
 FOREIGN: Final = {
@@ -205,7 +206,7 @@ class S3Store:
                 return None
             raise self._meaning(error, "s3:GetObject", key, denied=ReadDeniedError) from error
         except SILENT as error:
-            raise self._silence(error, key) from error
+            raise self._silence(error, "s3:GetObject", key) from error
         if "ETag" not in answer:
             raise StoreError(f"{self.location(key)}: the store sends no ETag, and without one nothing can be replaced")
         return Stored(body=text, etag=answer["ETag"])
@@ -227,7 +228,7 @@ class S3Store:
                 raise vanished(self.location(key)) from error
             raise self._meaning(error, PUT, key) from error
         except SILENT as error:
-            raise self._silence(error, key) from error
+            raise self._silence(error, PUT, key) from error
         if "ETag" not in answer:
             raise Unanswered(f"{self.location(key)}: the answer to a write has no ETag")
         return answer["ETag"]
@@ -239,7 +240,7 @@ class S3Store:
         except ClientError as error:
             raise self._meaning(error, "s3:ListBucket", prefix) from error
         except SILENT as error:
-            raise self._silence(error, prefix) from error
+            raise self._silence(error, "s3:ListBucket", prefix) from error
         return [entry["Key"] for entry in answer.get("Contents", ()) if "Key" in entry]
 
     def delete(self, key: str) -> None:
@@ -250,7 +251,7 @@ class S3Store:
             if _code(error) not in MISSING:  # some stores answer 404 where S3 answers 204
                 raise self._meaning(error, "s3:DeleteObject", key) from error
         except SILENT as error:
-            raise self._silence(error, key) from error
+            raise self._silence(error, "s3:DeleteObject", key) from error
 
     def _condition(self, replacing: Replacing) -> dict[str, Any]:
         if replacing is ANYTHING:
@@ -263,9 +264,11 @@ class S3Store:
         """Return the signal or error that an answer of the store stands for."""
         code, status = _code(error), _status(error)
         where = f"{self.location(key)}: {code or status}"
-        if code in CONFLICTS or (code not in ADVICE and status in (409, 412)):
+        if code in CONFLICTS or (code not in ADVICE and status in (CONFLICT, PRECONDITION_FAILED)):
             # Only a write says what it replaces: for the others it means that something else was under way.
-            return Conflict(where) if action == PUT else Unanswered(f"answered {code or status}")
+            if action == PUT:
+                return Conflict(where, certain=code == "PreconditionFailed" or status == PRECONDITION_FAILED)
+            return Unanswered(f"answered {code or status}")
         if code == "NotImplemented" or status == NOT_IMPLEMENTED:
             return UnsafeStoreError(f"{where}: the store does not know this request ({action} with a condition)")
         slow = code in SLOWER or status in (TOO_MANY, SERVICE_UNAVAILABLE)
@@ -276,26 +279,34 @@ class S3Store:
             return denied(f"{self.location(key)}: access denied; allow {action} on it{hint}")
         return StoreError(f"{where}: {ADVICE.get(code) or error.response['Error'].get('Message') or 'refused'}")
 
-    def _silence(self, error: Exception, key: str) -> Exception:
+    def _silence(self, error: Exception, action: str, key: str) -> Exception:
         """Return the signal or error for a request that has no answer of the store."""
-        where = f"{self.location(key)} at {self._client.meta.endpoint_url}"
-        if isinstance(error, NEVER_SENT):
-            return Unanswered(
-                f"{self._client.meta.endpoint_url} cannot be reached ({type(error).__name__}): is the endpoint right, "
-                "and the store running?",
-                sent=False,
-            )
-        if isinstance(error, CREDENTIALS):
-            return StoreError(
-                f"no credentials for {where}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or sign in ({error})"
-            )
-        if isinstance(error, ParamValidationError) and "bucket" in str(error):
-            return StoreError(f"{self._bucket!r} can be no bucket's name: correct it")
-        if isinstance(error, RecursionError):
-            return StoreError(f"{where}: the endpoint redirects every request: correct AWS_ENDPOINT_URL_S3 (https?)")
-        if isinstance(error, INTERRUPTED) and not isinstance(error, SSLError):
+        endpoint_url = self._client.meta.endpoint_url
+        if _never_sent(error):
+            what = f"{endpoint_url} cannot be reached ({type(error).__name__})"
+            return Unanswered(f"{what}: is the endpoint right, and the store running?", sent=False)
+        # Of a write, TLS may break after it was received; only a certificate is looked at before.
+        unmet = isinstance(error, SSLError) and (action != PUT or "CERTIFICATE_VERIFY_FAILED" in str(error))
+        if isinstance(error, INTERRUPTED) and not unmet and not isinstance(error, HOPELESS):
             return Unanswered(f"no answer ({type(error).__name__})")
-        return StoreError(f"{where}: {error}")
+        return StoreError(self._mending(error, f"{self.location(key)} at {endpoint_url}"))
+
+    def _mending(self, error: Exception, where: str) -> str:
+        if isinstance(error, CREDENTIALS):
+            return f"no credentials for {where}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or sign in ({error})"
+        if isinstance(error, ParamValidationError) and "bucket" in str(error):
+            return f"{self._bucket!r} can be no bucket's name: correct it"
+        if isinstance(error, RecursionError):
+            return f"{where}: the endpoint redirects every request: correct AWS_ENDPOINT_URL_S3 (https?)"
+        return f"{where}: {error}"
+
+
+def _never_sent(error: Exception) -> bool:
+    if isinstance(error, ProxyConnectionError):
+        # So is also told that a proxy took the request and then broke off; urllib3's cause tells the cases apart.
+        cause = getattr(error.kwargs.get("error"), "original_error", None)
+        return type(cause).__name__ == "NewConnectionError"
+    return isinstance(error, NEVER_SENT)
 
 
 def _code(error: ClientError) -> str:
