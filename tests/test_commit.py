@@ -465,6 +465,13 @@ class TestMissingDocuments:
         with pytest.raises(DocumentVanishedError, match="a write was not answered and may be in what is restored"):
             world.record("a")
 
+    def test_a_document_that_has_vanished_at_the_last_look_says_so_too(self) -> None:
+        """Whether patience has ended makes no difference to what is known."""
+        memory, world = story(writes=[Fate.ANSWER_LOST], patience=Patience(attempts=1))
+        world.store.before = at("read", 2, lambda: memory.delete(KEY))
+        with pytest.raises(DocumentVanishedError, match="a write was not answered and may be in what is restored"):
+            world.record("a")
+
     def test_a_document_that_was_read_and_is_denied_now_is_an_error(self) -> None:
         """What was there before is not taken for missing when a read is refused."""
         memory, world = story(reads=[Fate.ANSWERED, Fate.DENIED], writes=[Fate.CONFLICT])

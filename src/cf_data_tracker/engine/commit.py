@@ -147,11 +147,11 @@ class Engine:
         """
         commit = _Commit(self, target, rule)
         try:
-            return self.persist(commit.attempt)
-        except (Conflict, Unanswered) as signal:
-            return commit.last_look(signal)
+            return self._persisted(commit)
         except (DocumentVanishedError, StoreError) as error:
-            raise commit.unknown_if_in_doubt(error) from error
+            if commit.in_doubt:  # a refusal says nothing about a write that was sent before
+                raise commit.unknown(error) from error
+            raise
 
     def look(self, target: Target) -> Snapshot:
         """Read the document once, or learn that it is still the carried one.
@@ -206,6 +206,12 @@ class Engine:
         answer: T = retrying(self._noting_contact, attempt)
         return answer
 
+    def _persisted(self, commit: "_Commit[T]") -> T:
+        try:
+            return self.persist(commit.attempt)
+        except (Conflict, Unanswered) as signal:
+            return commit.last_look(signal)
+
     def _noting_contact(self, attempt: Callable[[], T]) -> T:
         try:
             answer = attempt()
@@ -257,7 +263,7 @@ class _Commit(Generic[T]):
         self._base = engine.carried.get(target.key)  # to be built on; None: look first
         self._seen = False  # whether the base was read in this commit, rather than carried from an earlier one
         self._unanswered: set[str | None] = set()  # the ETags that writes without an answer were to replace
-        self._in_doubt = False  # whether one of these may have landed since the last look, or may yet land
+        self.in_doubt = False  # whether one of these may have landed since the last look, or may yet land
         self._lost = False  # whether a write found since the last look that something else is there
 
     def attempt(self) -> T:
@@ -273,7 +279,7 @@ class _Commit(Generic[T]):
 
     def last_look(self, signal: Conflict | Unanswered) -> T:
         """Return the outcome after all if a last look finds it in the document; else raise the error that is true."""
-        if not self._in_doubt and isinstance(signal, Unanswered):
+        if not self.in_doubt and isinstance(signal, Unanswered):
             raise StoreError(f"{self._location} does not answer: {signal}; nothing was written") from signal
         try:
             base = self._look()
@@ -284,10 +290,8 @@ class _Commit(Generic[T]):
             return outcome
         raise self._gave_up() from signal
 
-    def unknown_if_in_doubt(self, error: DocumentVanishedError | StoreError) -> TrackerError:
-        """Return the error to raise for a refusal: it says nothing about a write that was sent before."""
-        if not self._in_doubt:
-            return error
+    def unknown(self, error: DocumentVanishedError | StoreError) -> TrackerError:
+        """Return the error to raise in place of one that would say that nothing was written."""
         return vanished(self._location, in_doubt=True) if isinstance(error, DocumentVanishedError) else self._gave_up()
 
     def _look(self) -> Snapshot:
@@ -301,7 +305,7 @@ class _Commit(Generic[T]):
                 raise
             base = ABSENT
         # Another ETag is gone for good, and with it the chance of whatever was to replace it.
-        self._in_doubt = base.etag in self._unanswered
+        self.in_doubt = base.etag in self._unanswered
         self._base, self._seen = base, True
         return base
 
@@ -314,7 +318,7 @@ class _Commit(Generic[T]):
             raise
         except Unanswered as signal:
             if signal.sent:
-                self._in_doubt = True
+                self.in_doubt = True
                 self._unanswered.add(base.etag)
             raise
 
@@ -323,7 +327,7 @@ class _Commit(Generic[T]):
         return self._engine.store.location(self._target.key)
 
     def _gave_up(self) -> TrackerError:
-        if not self._in_doubt:
+        if not self.in_doubt:
             return ContentionError(f"other workers kept committing to {self._location}; nothing was written, try later")
         return OutcomeUnknownError(
             f"a write to {self._location} was never answered and may have landed; calling again is safe"
