@@ -306,6 +306,14 @@ class TestCommandLine:
         assert result.exit_code == 0, result.output
         assert server.endpoint_url in result.output
 
+    @pytest.mark.parametrize("place", [".", "nowhere/figures.json"])
+    def test_figures_that_have_no_place_to_go_are_told_before_the_run(self, scratch: Path, place: str) -> None:
+        """A folder, or a file in a folder that does not exist, is a usage error."""
+        result = CliRunner().invoke(app, ["stress", "--json", str(scratch / place)])
+        assert result.exit_code == 2
+        assert "is no file that can be written" in result.stderr
+        assert "Verdict" not in result.output
+
     def test_recordings_that_ran_out_of_time_exit_with_4(self, embedded: Server) -> None:
         """A run that is clean, but in which recordings gave up, says so."""
         connection = Connection(access_to(embedded), patience=Patience(attempts=1))

@@ -67,8 +67,9 @@ def doctor(
 ) -> None:
     """Show the settings in force, and examine the store.
 
-    The store has to refuse what it should refuse, and to let one of 32 writers win a race. That takes some fifty
-    requests to a scratch object, which is removed. Exit code 6 where the store would lose recordings.
+    The store has to refuse what it should refuse, and to let one of 32 writers win a race. That takes some two
+    hundred requests to scratch objects, which are removed. Exit code 6 where the store would lose recordings. A race
+    is a matter of luck, so a store that passes is very likely, though not certainly, safe.
     """
     from cf_data_tracker.settings import environment, raw_access  # noqa: PLC0415 - --help does without
     from cf_data_tracker.tracker import connect  # noqa: PLC0415

@@ -32,7 +32,10 @@ def stress(  # noqa: PLR0913, PLR0917 - one parameter an option
     endpoint_url: Annotated[
         str | None, typer.Option(help="A store other than AWS; credentials come from the environment.")
     ] = None,
-    bucket: Annotated[str | None, typer.Option(help="The bucket to run in; without an endpoint, one on AWS.")] = None,
+    bucket: Annotated[
+        str | None,
+        typer.Option(help="The bucket to run in; its endpoint is that of the environment, if none is given."),
+    ] = None,
     schema: Annotated[
         str | None, typer.Option(help="The schema to record into, which must not exist yet; a random name if left out.")
     ] = None,
@@ -53,6 +56,7 @@ def stress(  # noqa: PLR0913, PLR0917 - one parameter an option
 
     from cf_data_tracker.stress import Options, run  # noqa: PLC0415
 
+    _check_writable(json_file)
     given = {} if schema is None else {"schema": schema}
     options = Options(workers=workers, files=files, strategy=strategy, kill=kill, **given)
     progress = Console(stderr=True)
@@ -158,6 +162,8 @@ def _verdict_lines(report: "Report") -> "Iterator[str]":
             "Verdict: clean. Every acknowledged recording is there once under its number, numbers are dense, "
             "each file was created once, and the order is that of real time."
         )
+        if report.failed:
+            yield f"But {len(report.failed)} recordings failed, as told above."
         return
     for violation in verdict.violations[:SHOWN_VIOLATIONS]:
         yield f"wrong: {violation}"
@@ -167,6 +173,12 @@ def _verdict_lines(report: "Report") -> "Iterator[str]":
         f"Verdict: NOT clean. {verdict.lost} acknowledged files were lost, {verdict.duplicated} are there twice, "
         f"{len(verdict.violations)} violations in all."
     )
+
+
+def _check_writable(path: Path | None) -> None:
+    # A run takes a while: that its figures have no place to go is told before it.
+    if path is not None and path != Path("-") and (path.is_dir() or not path.parent.is_dir()):
+        raise typer.BadParameter(f"{path} is no file that can be written", param_hint="'--json'")
 
 
 def _write_json(report: "Report", path: Path) -> None:

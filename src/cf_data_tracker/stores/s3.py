@@ -277,7 +277,10 @@ class S3Store:
         if code in DENIED or (code not in ADVICE and status == FORBIDDEN):
             hint = HIDDEN if denied is ReadDeniedError else ""
             return denied(f"{self.location(key)}: access denied; allow {action} on it{hint}")
-        return StoreError(f"{where}: {ADVICE.get(code) or error.response['Error'].get('Message') or 'refused'}")
+        plain = (
+            "refused" if code.strip("0123456789") else "refused, though not in S3's words: correct AWS_ENDPOINT_URL_S3"
+        )
+        return StoreError(f"{where}: {ADVICE.get(code) or error.response['Error'].get('Message') or plain}")
 
     def _silence(self, error: Exception, action: str, key: str) -> Exception:
         """Return the signal or error for a request that has no answer of the store."""
