@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from cf_data_tracker.clean import CleanTracker
 from cf_data_tracker.connection import Connection
-from cf_data_tracker.document import Document, clean_document, older_clean_document, table_name_of
+from cf_data_tracker.document import Document, clean_document, older_clean_document, table_name_of, version_of
 from cf_data_tracker.engine.commit import Target
 from cf_data_tracker.errors import NotTrackedError, StoreError, TrackerError
 from cf_data_tracker.model import FileVersion
@@ -264,20 +264,9 @@ def _tracker(connection: Connection) -> CleanTracker:
 
 def _raw_version(schema: str, file: Document, table: str | Document, version_info: Document) -> FileVersion:
     file_name = check_text("file_name", file["file_name"])
-    return FileVersion(
-        schema=check_schema(schema),
-        table=check_text("table", table if isinstance(table, str) else table_name_of(table)),
-        file_name=file_name,
-        file=version_info.get("file", file_name),
-        version=check_count("current_version", file["current_version"]),
-        file_size=version_info.get("file_size"),
-        s3_location=version_info.get("s3_location"),
-        timestamp=version_info.get("timestamp"),
-        fyear=version_info.get("fyear"),
-        upload_date=version_info.get("upload_date"),
-        checksum=version_info.get("checksum"),
-        recorded_by=version_info.get("recorded_by"),
-    )
+    number = check_count("current_version", file["current_version"])
+    name = check_text("table", table if isinstance(table, str) else table_name_of(table))
+    return version_of(check_schema(schema), name, file_name, {"file": file_name, **version_info, "version": number})
 
 
 def _bring_up_to_date(clean_version: Document, stored: Document | None) -> None:

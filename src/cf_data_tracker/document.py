@@ -114,10 +114,11 @@ def versions_of(
         for file_entry in table_entry["files"] if table in (None, name) else ():
             if file_name in (None, file_entry["file_name"]):
                 for entry in file_entry["versions"]:
-                    yield _version(schema, name, file_entry["file_name"], entry)
+                    yield version_of(schema, name, file_entry["file_name"], entry)
 
 
-def _version(schema: str, table: str, file_name: str, entry: Document) -> FileVersion:
+def version_of(schema: str, table: str, file_name: str, entry: Document) -> FileVersion:
+    """Return the version that an entry of a file name describes; what an older writer left out is `None`."""
     return FileVersion(
         schema=schema,
         table=table,
