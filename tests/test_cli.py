@@ -27,7 +27,7 @@ from cf_data_tracker.cli.app import app
 from cf_data_tracker.connection import Connection
 from cf_data_tracker.errors import DocumentVanishedError, ReadDeniedError
 from cf_data_tracker.settings import raw_access
-from cf_data_tracker.store import ANYTHING, Conflict, Replacing, Unanswered
+from cf_data_tracker.store import ANYTHING, Conflict, Replacing, Unanswered, Written
 from cf_data_tracker.stores import probe
 from cf_data_tracker.stores.memory import MemoryStore
 from cf_data_tracker.stores.probe import Diagnosis, examine
@@ -531,7 +531,7 @@ def test_a_document_that_is_none_is_found_wrong(s3: "S3Client", stored: object, 
 class Careless(MemoryStore):
     """A store that takes a write whatever it is to replace."""
 
-    def write(self, key: str, body: bytes, *, replacing: Replacing) -> str:
+    def write(self, key: str, body: bytes, *, replacing: Replacing) -> Written:
         """Put the object."""
         return super().write(key, body, replacing=None if replacing is None else ANYTHING)
 

@@ -21,7 +21,7 @@ from cf_data_tracker.engine.commit import Patience
 from cf_data_tracker.errors import ContentionError, DocumentVanishedError, StoreError, TrackerError, UnsafeStoreError
 from cf_data_tracker.names import raw_key
 from cf_data_tracker.settings import Access
-from cf_data_tracker.store import ANYTHING, Replacing, Stored
+from cf_data_tracker.store import ANYTHING, Replacing, Stored, Written
 from cf_data_tracker.stores.memory import MemoryStore
 from cf_data_tracker.stores.probe import RACERS
 from cf_data_tracker.stores.s3 import open_client
@@ -315,7 +315,7 @@ class TestExamination:
 class Blind(MemoryStore):
     """A store that looks at no ETag."""
 
-    def write(self, key: str, body: bytes, *, replacing: Replacing) -> str:
+    def write(self, key: str, body: bytes, *, replacing: Replacing) -> Written:
         """Put the object, whatever it replaces."""
         return super().write(key, body, replacing=ANYTHING if isinstance(replacing, str) else replacing)
 
@@ -402,7 +402,7 @@ class Held(MemoryStore):
         self._home = os.getpid()
         self.entered, self.leave = threading.Event(), threading.Event()
 
-    def write(self, key: str, body: bytes, *, replacing: Replacing) -> str:
+    def write(self, key: str, body: bytes, *, replacing: Replacing) -> Written:
         """Put the object, if need be later."""
         if os.getpid() == self._home:
             self.entered.set()
@@ -568,7 +568,7 @@ class TestTurns:
     def test_a_turn_ends_with_an_error_too(self, schema: str) -> None:
         """Who fails lets the next one in."""
         store = MemoryStore()
-        etag = store.write(raw_key(schema), b"rubbish", replacing=None)
+        etag = store.write(raw_key(schema), b"rubbish", replacing=None).etag
         tracker = Tracker.over(Connection(Access(bucket="raw"), store=store, patience=Patience(seconds=0.05)))
         with pytest.raises(TrackerError):
             record(tracker, schema)

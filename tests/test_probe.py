@@ -13,12 +13,12 @@ import pytest
 
 from cf_data_tracker.connection import Connection
 from cf_data_tracker.engine.commit import Engine, Patience, Surroundings
-from cf_data_tracker.errors import DocumentVanishedError, StoreError, TrackerError, UnsafeStoreError
+from cf_data_tracker.errors import StoreError, TrackerError, UnsafeStoreError
 from cf_data_tracker.stats import Tally
-from cf_data_tracker.store import ANYTHING, Conflict, Replacing, Store, Stored, Unanswered, Unchanged
+from cf_data_tracker.store import ANYTHING, Conflict, Replacing, Store, Stored, Unanswered, Unchanged, Written
 from cf_data_tracker.stores.memory import MemoryStore
 from cf_data_tracker.stores.probe import RACERS, RACES, ROUNDS, Check, Diagnosis, examine
-from cf_data_tracker.stores.s3 import Quoting
+from cf_data_tracker.stores.s3 import Quoting, open_client
 from cf_data_tracker.tracker import Tracker
 from conftest import IN_CI, access_to, connection_to, make_bucket
 from fates import Fate, FatefulStore
@@ -56,7 +56,7 @@ def examined(store: Store) -> Diagnosis:
 class IgnoresIfMatch(MemoryStore):
     """As `rclone serve s3` and localbucket do."""
 
-    def write(self, key: str, body: bytes, *, replacing: Replacing) -> str:
+    def write(self, key: str, body: bytes, *, replacing: Replacing) -> Written:
         """Put the object whatever is there."""
         return super().write(key, body, replacing=ANYTHING if isinstance(replacing, str) else replacing)
 
@@ -64,7 +64,7 @@ class IgnoresIfMatch(MemoryStore):
 class IgnoresIfNoneMatch(MemoryStore):
     """As `rclone serve s3` does."""
 
-    def write(self, key: str, body: bytes, *, replacing: Replacing) -> str:
+    def write(self, key: str, body: bytes, *, replacing: Replacing) -> Written:
         """Put the object where there should be none."""
         return super().write(key, body, replacing=ANYTHING if replacing is None else replacing)
 
@@ -72,7 +72,7 @@ class IgnoresIfNoneMatch(MemoryStore):
 class CreatesUnderIfMatch(MemoryStore):
     """Checks the ETag of what is there, and takes a write where there is nothing."""
 
-    def write(self, key: str, body: bytes, *, replacing: Replacing) -> str:
+    def write(self, key: str, body: bytes, *, replacing: Replacing) -> Written:
         """Put the object if there is none, or if its ETag is as said."""
         return super().write(key, body, replacing=ANYTHING if self.read(key) is None else replacing)
 
@@ -84,7 +84,7 @@ class LocksNothing(MemoryStore):
         super().__init__()
         self._checked = threading.Barrier(RACERS, timeout=10.0)
 
-    def write(self, key: str, body: bytes, *, replacing: Replacing) -> str:
+    def write(self, key: str, body: bytes, *, replacing: Replacing) -> Written:
         """Put the object once every other racer has been let through too."""
         if threading.current_thread() is threading.main_thread():
             return super().write(key, body, replacing=replacing)
@@ -103,7 +103,7 @@ class StartsTwice(MemoryStore):
         super().__init__()
         self._checked = threading.Barrier(RACERS, timeout=10.0)
 
-    def write(self, key: str, body: bytes, *, replacing: Replacing) -> str:
+    def write(self, key: str, body: bytes, *, replacing: Replacing) -> Written:
         """Put the object once every other racer has looked too."""
         if replacing is not None or threading.current_thread() is threading.main_thread():
             return super().write(key, body, replacing=replacing)
@@ -117,7 +117,7 @@ class StartsTwice(MemoryStore):
 class SavesAnother(MemoryStore):
     """Tells one of the racers that it has won, and stores what another has sent."""
 
-    def write(self, key: str, body: bytes, *, replacing: Replacing) -> str:
+    def write(self, key: str, body: bytes, *, replacing: Replacing) -> Written:
         """Put the object, or something else."""
         racing = threading.current_thread() is not threading.main_thread()
         return super().write(key, b"another's" if racing else body, replacing=replacing)
@@ -126,7 +126,7 @@ class SavesAnother(MemoryStore):
 class TakesNoEtag(MemoryStore):
     """Refuses every write that names an ETag."""
 
-    def write(self, key: str, body: bytes, *, replacing: Replacing) -> str:
+    def write(self, key: str, body: bytes, *, replacing: Replacing) -> Written:
         """Put the object if there is none."""
         if isinstance(replacing, str):
             raise Conflict(key)
@@ -136,7 +136,7 @@ class TakesNoEtag(MemoryStore):
 class TakesNoFirst(MemoryStore):
     """Answers 412 to every create-only write."""
 
-    def write(self, key: str, body: bytes, *, replacing: Replacing) -> str:
+    def write(self, key: str, body: bytes, *, replacing: Replacing) -> Written:
         """Put the object if it replaces one."""
         if replacing is None:
             raise Conflict(key)
@@ -151,11 +151,11 @@ class OneEtag(MemoryStore):
         there = super().read(key, unless=unless)
         return Stored(body=there.body, etag='"e"') if isinstance(there, Stored) else there
 
-    def write(self, key: str, body: bytes, *, replacing: Replacing) -> str:
+    def write(self, key: str, body: bytes, *, replacing: Replacing) -> Written:
         """Put the object if the ETag is that one."""
         named = self.read(key) is not None and replacing == '"e"'
         super().write(key, body, replacing=ANYTHING if named else replacing)
-        return '"e"'
+        return Written(etag='"e"')
 
 
 class Sent:
@@ -165,9 +165,10 @@ class Sent:
         self._store = store
         self._quoting = quoting
         self._taken = taken
-        self.location, self.read, self.list, self.delete = store.location, store.read, store.list, store.delete
+        self.location, self.read, self.list = store.location, store.read, store.list
+        self.delete, self.erase = store.delete, store.erase
 
-    def write(self, key: str, body: bytes, *, replacing: Replacing) -> str:
+    def write(self, key: str, body: bytes, *, replacing: Replacing) -> Written:
         """Put the object if the ETag is in the form that is taken, and the current one."""
         if isinstance(replacing, str):
             bare = self._quoting.of(replacing) == replacing.strip('"')
@@ -186,6 +187,12 @@ class TestSafe:
         names = (FIRST, CREATE_ONLY, CURRENT, CHANGED, STALE, ABSENT, RACE, START)
         assert tuple(Check(name=name, passed=True) for name in names) == diagnosis.checks
         assert (True, "", Quoting.AS_RECEIVED) == (diagnosis.safe, diagnosis.failed, diagnosis.quoting)
+        assert [] == store.list("")
+
+    def test_a_store_that_keeps_versions_is_examined_as_any_other(self) -> None:
+        """What was tried is out of sight."""
+        store = MemoryStore(versioned=True)
+        assert examined(store).safe
         assert [] == store.list("")
 
     @pytest.mark.parametrize("wanted", Quoting)
@@ -217,8 +224,7 @@ class TestSafe:
 
         def late_ones_arrive(_kind: str, number: int) -> None:
             if number % 3 == 0:
-                with contextlib.suppress(DocumentVanishedError):
-                    store.catch_up()
+                store.catch_up()
 
         store.before = late_ones_arrive
         diagnosis = examined(store)
@@ -262,7 +268,7 @@ class TestUnsafe:
     ) -> None:
         """It is the last thing tried, it is named, and nothing is left but what was there before."""
         store = kind()
-        etag = store.write("vitals/vitals_version_info.json", b"{}", replacing=ANYTHING)
+        etag = store.write("vitals/vitals_version_info.json", b"{}", replacing=ANYTHING).etag
         diagnosis = examined(store)
         assert (False, failed) == (diagnosis.safe, diagnosis.failed)
         assert Check(name=failed, passed=False) == diagnosis.checks[-1]
@@ -341,9 +347,9 @@ class TestTidiness:
         """A few bytes are left behind, and the verdict stands."""
 
         class KeepsAll(MemoryStore):
-            def delete(self, key: str) -> None:
+            def delete(self, *keys: str) -> None:
                 """Refuse to."""
-                raise refusal(key)
+                raise refusal(*keys)
 
         store = KeepsAll()
         assert examined(store).safe
@@ -356,11 +362,11 @@ class TestTidiness:
         class Forgets(CreatesUnderIfMatch):
             answers = iter([False])
 
-            def delete(self, key: str) -> None:
-                """Delete the object, the second time."""
+            def delete(self, *keys: str) -> None:
+                """Delete the objects, the second time."""
                 if not next(self.answers, True):
-                    raise Unanswered(key)
-                super().delete(key)
+                    raise Unanswered(keys[0])
+                super().delete(*keys)
 
         store = Forgets()
         examined(store)
@@ -371,10 +377,10 @@ class TestTidiness:
         asked: list[str] = []
 
         class Silent(MemoryStore):
-            def delete(self, key: str) -> None:
+            def delete(self, *keys: str) -> None:
                 """Say nothing."""
-                asked.append(key)
-                raise Unanswered(key)
+                asked.extend(keys)
+                raise Unanswered(keys[0])
 
         with pytest.raises(StoreError, match="could not be examined"):
             examined(FatefulStore(Silent(), writes=[Fate.LOST] * 100))
@@ -419,6 +425,14 @@ class TestServers:
         """It compares what is sent with the bare ETag, and answers 412 for ever to a quoted one."""
         diagnosis = connection_to(ceph).diagnose()
         assert (True, Quoting.UNQUOTED) == (diagnosis.safe, diagnosis.quoting)
+
+    @pytest.mark.ceph
+    def test_ceph_is_unsafe_where_it_keeps_versions(self, ceph: Server) -> None:
+        """In such a bucket release 16 takes a create-only write onto an object, and refuses every ETag."""
+        make_bucket(ceph, "versioned")
+        with contextlib.closing(open_client(access_to(ceph, "versioned"))) as client:
+            client.put_bucket_versioning(Bucket="versioned", VersioningConfiguration={"Status": "Enabled"})
+        assert CREATE_ONLY == connection_to(ceph, "versioned").diagnose().failed
 
 
 @pytest.fixture(

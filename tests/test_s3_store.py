@@ -9,6 +9,7 @@ import struct
 import sys
 import threading
 import traceback
+from base64 import b64decode
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -25,7 +26,7 @@ from botocore.stub import Stubber
 
 from cf_data_tracker.errors import DocumentVanishedError, ReadDeniedError, StoreError, TrackerError, UnsafeStoreError
 from cf_data_tracker.settings import Access
-from cf_data_tracker.store import ANYTHING, UNCHANGED, Conflict, Replacing, Store, Stored, Unanswered
+from cf_data_tracker.store import ANYTHING, UNCHANGED, Conflict, Replacing, Store, Stored, Unanswered, Written
 from cf_data_tracker.stores.s3 import ADVICE, CONFLICTS, Quoting, S3Store, access_of, open_client
 from conftest import access_to
 from servers.process import free_ports
@@ -46,6 +47,7 @@ ACTIONS: Final = {
     "put_object": "s3:PutObject",
     "list_objects_v2": "s3:ListBucket",
     "delete_object": "s3:DeleteObject",
+    "delete_objects": "s3:DeleteObject",
 }
 
 
@@ -56,6 +58,7 @@ def ask(store: Store, operation: str, *, replacing: Replacing = '"e0"') -> objec
         "put_object": lambda: store.write("k", b"{}", replacing=replacing),
         "list_objects_v2": lambda: store.list("p/"),
         "delete_object": lambda: store.delete("k"),
+        "delete_objects": lambda: store.delete("k", "l"),
     }
     return questions[operation]()
 
@@ -319,6 +322,7 @@ class TestNoAnswer:
         ("code", "status"),
         [
             ("InternalError", 500),
+            ("InternalError", 400),
             ("500", 500),
             ("UnknownError", 500),
             ("", 502),
@@ -341,6 +345,7 @@ class TestNoAnswer:
         [
             ("SlowDown", 503),
             ("ServiceUnavailable", 503),
+            ("ServiceUnavailable", 400),
             ("503", 503),
             ("", 503),
             ("429", 429),
@@ -436,6 +441,15 @@ class TestWhatToMend:
         assert UnsafeStoreError is type(error)
         assert "does not know this request (s3:PutObject with a condition)" in str(error)
 
+    @pytest.mark.parametrize("operation", ["list_objects_v2", "delete_object", "delete_objects"])
+    def test_a_store_that_does_not_know_a_request_without_a_condition_is_not_unsafe(
+        self, aws: Scripted, operation: str
+    ) -> None:
+        """One without DeleteObjects, say, may well honour conditions; the message has the request."""
+        error = meaning(aws, operation, "NotImplemented", 501)
+        assert StoreError is type(error)
+        assert f"the store does not know this request ({ACTIONS[operation]})" in str(error)
+
     @pytest.mark.parametrize(
         ("code", "status", "advice"),
         [
@@ -515,6 +529,108 @@ class TestWhatToMend:
         error = refusal(lambda: ask(S3Store(client, "two words"), operation))
         assert StoreError is type(error)
         assert str(error) == "'two words' can be no bucket's name: correct it"
+
+
+class TestDeletingMany:
+    """One request, answered with 200; each key in it has an answer of its own."""
+
+    def refused(self, aws: Scripted, *codes: str) -> None:
+        """Delete objects of which some are answered with these codes."""
+        errors = [{"Key": f"key-{code}", "Code": code, "Message": "said by the store"} for code in codes]
+        aws.stubber.add_response("delete_objects", {"Errors": errors} if errors else {})
+        aws.store.delete("k", *(f"key-{code}" for code in codes))
+
+    def test_all_are_named_in_one_request(self, aws: Scripted) -> None:
+        """And only what was not deleted is to be answered, so the answer is short."""
+        doomed = {"Objects": [{"Key": f"k{number}"} for number in range(1000)], "Quiet": True}
+        aws.stubber.add_response("delete_objects", {}, {"Bucket": "raw", "Delete": doomed})
+        aws.store.delete(*(f"k{number}" for number in range(1000)))
+
+    def test_nothing_to_delete_is_no_request(self, aws: Scripted) -> None:
+        """Nobody is asked to delete no objects, which S3 would refuse."""
+        aws.store.delete()
+
+    def test_an_object_that_may_not_be_deleted_is_named(self, aws: Scripted) -> None:
+        """With the permission that is missing, as if it had been asked for alone."""
+        error = refusal(lambda: self.refused(aws, "AccessDenied"))
+        assert StoreError is type(error)
+        assert "s3://raw/key-AccessDenied: access denied; allow s3:DeleteObject on it" == str(error)
+
+    def test_any_other_refusal_is_told_in_the_words_of_the_store(self, aws: Scripted) -> None:
+        """Of what is not known here the store's own message is all there is to say."""
+        error = refusal(lambda: self.refused(aws, "InvalidArgument"))
+        assert StoreError is type(error)
+        assert "s3://raw/key-InvalidArgument: InvalidArgument: said by the store" == str(error)
+
+    @pytest.mark.parametrize(
+        ("code", "slow"),
+        [
+            ("InternalError", False),
+            ("OperationAborted", False),
+            ("SlowDown", True),
+            ("ServiceUnavailable", True),
+            ("503", True),
+        ],
+    )
+    def test_an_object_that_was_perhaps_not_deleted_is_unanswered(
+        self, aws: Scripted, code: str, *, slow: bool
+    ) -> None:
+        """Its code says what its status would have said."""
+        signal = refusal(lambda: self.refused(aws, code))
+        assert isinstance(signal, Unanswered)
+        assert (True, slow) == (signal.sent, signal.slow)
+
+    @pytest.mark.parametrize("code", ["NoSuchKey", "NoSuchVersion", "NotFound", "404"])
+    def test_an_object_that_is_not_there_is_no_error(self, aws: Scripted, code: str) -> None:
+        """It is as it was to be."""
+        self.refused(aws, code)
+
+    def test_one_that_is_not_there_hides_no_other(self, aws: Scripted) -> None:
+        """The answers are read to their end."""
+        assert "key-AccessDenied" in str(refusal(lambda: self.refused(aws, "NoSuchKey", "AccessDenied")))
+
+    def test_an_error_without_a_key_or_code_is_one_too(self, aws: Scripted) -> None:
+        """Whatever the store leaves out."""
+        aws.stubber.add_response("delete_objects", {"Errors": [{}]})
+        error = refusal(lambda: aws.store.delete("k", "l"))
+        assert StoreError is type(error)
+        assert str(error).startswith("s3://raw/k: ")
+
+
+class TestErasing:
+    """A DELETE of one version, for which there is a permission of its own."""
+
+    def test_the_version_is_named(self, aws: Scripted) -> None:
+        """Without it a marker would be put there."""
+        aws.stubber.add_response("delete_object", {}, {"Bucket": "raw", "Key": "k", "VersionId": "v1"})
+        aws.store.erase("k", "v1")
+
+    def test_a_denial_names_the_permission(self, aws: Scripted) -> None:
+        """Who may delete objects may not delete their versions yet."""
+        aws.stubber.add_client_error("delete_object", "AccessDenied", http_status_code=403)
+        error = refusal(lambda: aws.store.erase("k", "v1"))
+        assert StoreError is type(error)
+        assert "s3://raw/k: access denied; allow s3:DeleteObjectVersion on it" == str(error)
+
+    @pytest.mark.parametrize("code", ["NoSuchVersion", "NoSuchKey", "404"])
+    def test_a_version_that_is_not_there_is_no_error(self, aws: Scripted, code: str) -> None:
+        """Some stores answer 404 where S3 answers 204."""
+        aws.stubber.add_client_error("delete_object", code, http_status_code=404)
+        aws.store.erase("k", "v1")
+
+    def test_a_store_that_asks_for_less_is_unanswered(self, aws: Scripted) -> None:
+        """It may be asked again."""
+        aws.stubber.add_client_error("delete_object", "SlowDown", http_status_code=503)
+        signal = refusal(lambda: aws.store.erase("k", "v1"))
+        assert isinstance(signal, Unanswered)
+        assert signal.slow
+
+    @pytest.mark.parametrize("version", ["v1", None])
+    def test_a_write_says_which_version_it_made(self, aws: Scripted, version: str | None) -> None:
+        """If the bucket keeps versions."""
+        said = {"ETag": '"e1"'} if version is None else {"ETag": '"e1"', "VersionId": version}
+        aws.stubber.add_response("put_object", said)
+        assert Written(etag='"e1"', version=version) == aws.store.write("k", b"{}", replacing=None)
 
 
 class TestOpening:
@@ -630,7 +746,7 @@ class TestRequests:
     ) -> None:
         """With the quotes in which they came, or without them, on a write and on a read alike."""
         with heard(embedded, quoting) as (requests, store):
-            etag = store.write(f"{schema}/k", b"1", replacing=None)
+            etag = store.write(f"{schema}/k", b"1", replacing=None).etag
             store.read(f"{schema}/k", unless=etag)
             store.write(f"{schema}/k", b"2", replacing=etag)
         expected = sent.format(etag=etag.strip('"'))
@@ -646,6 +762,29 @@ class TestRequests:
             store.write(f"{schema}/k", b"1", replacing=ANYTHING)
         assert not {"if-match", "if-none-match"} & set(requests[0].headers)
 
+    def test_a_list_is_one_request(self, embedded: Server, schema: str) -> None:
+        """It names where to go on, and nothing where it begins at the beginning."""
+        with heard(embedded) as (requests, store):
+            store.list(f"{schema}/")
+            store.list(f"{schema}/", after=f"{schema}/a+b")
+        assert ["GET", "GET"] == [request.method for request in requests]
+        assert "start-after" not in requests[0].path
+        assert f"start-after={schema}%2Fa%2Bb" in requests[1].path
+
+    def test_many_are_deleted_in_one_request(self, embedded: Server, schema: str) -> None:
+        """One alone goes as a DELETE, which every store knows."""
+        with heard(embedded) as (requests, store):
+            store.delete(f"{schema}/a")
+            store.delete(f"{schema}/a", f"{schema}/b", f"{schema}/c")
+            store.delete()
+        assert ["DELETE /raw/" + f"{schema}/a", "POST /raw?delete"] == [f"{r.method} {r.path}" for r in requests]
+
+    def test_what_a_foreign_store_is_to_delete_comes_with_its_md5(self, embedded: Server, schema: str) -> None:
+        """Many refuse the request without it, and boto3 no longer sends it."""
+        with heard(embedded) as (requests, store):
+            store.delete(f"{schema}/a", f"{schema}/b")
+        assert 16 == len(b64decode(requests[0].headers["content-md5"]))
+
     def test_an_unchanged_document_is_not_sent(self, aws: Scripted) -> None:
         """304 says that what the reader has is what is there."""
         aws.stubber.add_client_error("get_object", "304", http_status_code=304)
@@ -654,7 +793,7 @@ class TestRequests:
     def test_a_document_comes_with_its_etag_as_received(self, embedded: Server, schema: str) -> None:
         """ETags are opaque: what comes in quotes is kept in quotes."""
         with heard(embedded) as (_, store):
-            etag = store.write(f"{schema}/k", b"1", replacing=None)
+            etag = store.write(f"{schema}/k", b"1", replacing=None).etag
             assert Stored(body=b"1", etag=etag) == store.read(f"{schema}/k")
         assert etag.startswith('"')
 

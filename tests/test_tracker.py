@@ -658,7 +658,7 @@ class TestBadDocuments:
     def test_a_bad_document_is_an_error_with_its_place(self, memory: MemoryStore, bad: str) -> None:
         """To record in it and to ask about it alike; its bytes stay as they were."""
         problem, body = BAD_DOCUMENTS[bad]
-        etag = memory.write(KEY, body, replacing=None)
+        etag = memory.write(KEY, body, replacing=None).etag
         tracker = over(memory)
         for act in (lambda: record(tracker), lambda: tracker.tables("vitals"), lambda: record(tracker)):
             with pytest.raises(DocumentError, match=re.escape(problem)) as caught:
@@ -684,7 +684,7 @@ class TestBadDocuments:
 
     def test_a_document_that_was_mended_works_at_once(self, memory: MemoryStore, tracker: Tracker) -> None:
         """An error is not remembered."""
-        etag = memory.write(KEY, b"rubbish", replacing=None)
+        etag = memory.write(KEY, b"rubbish", replacing=None).etag
         with pytest.raises(DocumentError):
             record(tracker)
         memory.write(KEY, b'{"tables": []}', replacing=etag)

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from cf_data_tracker.store import UNCHANGED, Replacing, Store, Stored, Unchanged
+from cf_data_tracker.store import UNCHANGED, Replacing, Store, Stored, Unchanged, Written
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,18 +78,23 @@ class CountedStore:
             self._tally.add("bytes_read", len(answer.body))
         return answer
 
-    def write(self, key: str, body: bytes, *, replacing: Replacing) -> str:
+    def write(self, key: str, body: bytes, *, replacing: Replacing) -> Written:
         """Write, and count the request and the bytes."""
         self._tally.request("write")
         self._tally.add("bytes_written", len(body))
         return self._store.write(key, body, replacing=replacing)
 
-    def list(self, prefix: str) -> list[str]:
+    def list(self, prefix: str, *, after: str = "") -> list[str]:
         """List, and count the request."""
         self._tally.request("list")
-        return self._store.list(prefix)
+        return self._store.list(prefix, after=after)
 
-    def delete(self, key: str) -> None:
+    def delete(self, *keys: str) -> None:
         """Delete, and count the request."""
         self._tally.request("delete")
-        self._store.delete(key)
+        self._store.delete(*keys)
+
+    def erase(self, key: str, version: str) -> None:
+        """Delete a version, and count the request."""
+        self._tally.request("delete")
+        self._store.erase(key, version)

@@ -24,6 +24,19 @@ class Stored:
     etag: str
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Written:
+    """What a write left there.
+
+    Attributes:
+        etag: What to hand back to replace it; opaque.
+        version: Its id, in a bucket that keeps versions; `None` in one that does not.
+    """
+
+    etag: str
+    version: str | None = None
+
+
 class Unchanged(Enum):
     """The answer to a conditional read of an object that still is what the reader has."""
 
@@ -100,8 +113,8 @@ class Store(Protocol):
             ReadDeniedError: Answered 403, as a missing key is too where the reader may not list the bucket.
         """
 
-    def write(self, key: str, body: bytes, *, replacing: Replacing) -> str:
-        """Put the object if what is there is what it replaces, and return its ETag.
+    def write(self, key: str, body: bytes, *, replacing: Replacing) -> Written:
+        """Put the object if what is there is what it replaces.
 
         Raises:
             Conflict: It is something else; nothing was written.
@@ -109,15 +122,28 @@ class Store(Protocol):
             DocumentVanishedError: An ETag was given, and there is no object. Some stores say `Conflict` instead.
         """
 
-    def list(self, prefix: str) -> list[str]:
+    def list(self, prefix: str, *, after: str = "") -> list[str]:
         """Return up to 1,000 keys under `prefix`, in the order of their bytes.
+
+        Args:
+            prefix: What they begin with.
+            after: Only keys that come after this one.
 
         Raises:
             Unanswered: No answer.
         """
 
-    def delete(self, key: str) -> None:
-        """Delete the object; that there is none is no error.
+    def delete(self, *keys: str) -> None:
+        """Delete up to 1,000 objects in one request; that there is none is no error.
+
+        A bucket that keeps versions puts a marker in the place of each.
+
+        Raises:
+            Unanswered: Any of them may have been deleted.
+        """
+
+    def erase(self, key: str, version: str) -> None:
+        """Delete one version of an object for good, in a bucket that keeps versions; no marker stays.
 
         Raises:
             Unanswered: It may have been deleted.

@@ -21,6 +21,9 @@ An answer is classified by its code first and by its status where the code says 
 HTTP 200, which botocore turns into a 500 with the code PreconditionFailed.
 """
 
+import hashlib
+from base64 import b64encode
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 from enum import Enum
@@ -48,12 +51,25 @@ from botocore.exceptions import (
 )
 from botocore.parsers import ResponseParserError
 
-from cf_data_tracker.errors import ReadDeniedError, StoreError, UnsafeStoreError
+from cf_data_tracker.errors import ReadDeniedError, StoreError, TrackerError, UnsafeStoreError
 from cf_data_tracker.settings import Access, is_aws
-from cf_data_tracker.store import ANYTHING, UNCHANGED, Conflict, Replacing, Stored, Unanswered, Unchanged, vanished
+from cf_data_tracker.store import (
+    ANYTHING,
+    UNCHANGED,
+    Conflict,
+    Replacing,
+    Stored,
+    Unanswered,
+    Unchanged,
+    Written,
+    vanished,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
+    from mypy_boto3_s3.type_defs import DeleteObjectRequestTypeDef as Doomed
+    from mypy_boto3_s3.type_defs import DeleteTypeDef as Delete
+    from mypy_boto3_s3.type_defs import ErrorTypeDef as Refused
 
 POOL_SIZE: Final = 64
 """Connections kept open by a client; more threads than this wait for one or open one of their own."""
@@ -61,11 +77,16 @@ POOL_SIZE: Final = 64
 CONFLICTS: Final = frozenset(
     {"PreconditionFailed", "ConditionalRequestConflict", "ConcurrentModification", "OperationAborted", "412", "409"}
 )
-MISSING: Final = frozenset({"NoSuchKey", "NotFound", "404"})
+MISSING: Final = frozenset({"NoSuchKey", "NoSuchVersion", "NotFound", "404"})
 DENIED: Final = frozenset({"AccessDenied", "403"})
-SLOWER: Final = frozenset({"SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded", "503", "429"})
-UNKNOWN: Final = frozenset({"RequestTimeout", "408"})  # S3 sends RequestTimeout with a 400
+SLOWER: Final = frozenset(
+    {"SlowDown", "ServiceUnavailable", "Throttling", "ThrottlingException", "RequestLimitExceeded", "503", "429"}
+)
+UNKNOWN: Final = frozenset({"RequestTimeout", "InternalError", "408"})  # with a 400; of one key of many, with a 200
 PUT: Final = "s3:PutObject"
+LIST: Final = "s3:ListBucket"
+DELETE: Final = "s3:DeleteObject"
+ERASE: Final = "s3:DeleteObjectVersion"
 NEVER_SENT: Final = (EndpointConnectionError, ConnectTimeoutError)
 SILENT: Final = (BotoCoreError, ResponseParserError, RecursionError, ValueError)  # ValueError: a date that is none, say
 INTERRUPTED: Final = (
@@ -130,10 +151,13 @@ def open_client(access: Access) -> "S3Client":
     """
     client = _client(access)
     found = foreign_endpoint(client)
-    if found is None or access.endpoint_url is not None:
+    if found is None:
         return client
-    client.close()  # boto3 took an endpoint from variables or files of its own, and it is not AWS's
-    return _client(replace(access, endpoint_url=found))
+    if access.endpoint_url is None:
+        client.close()  # boto3 took an endpoint from variables or files of its own, and it is not AWS's
+        client = _client(replace(access, endpoint_url=found))
+    client.meta.events.register("before-call.s3.DeleteObjects", _add_md5)
+    return client
 
 
 def foreign_endpoint(client: "S3Client") -> str | None:
@@ -160,6 +184,12 @@ def _client(access: Access) -> "S3Client":
         return session.client("s3", endpoint_url=access.endpoint_url, config=config)
     except (BotoCoreError, ValueError) as error:
         raise StoreError(f"no connection can be made to the bucket {access.bucket}: {error}") from error
+
+
+def _add_md5(params: dict[str, Any], **_: object) -> None:
+    # S3 asks for a digest of this request's body. boto3 has sent CRC32 since 1.36, where many stores know MD5 alone.
+    digest = hashlib.md5(params["body"], usedforsecurity=False).digest()
+    params["headers"]["Content-MD5"] = b64encode(digest).decode()
 
 
 def access_of(client: "S3Client", bucket: str, request_timeout: float = 15.0) -> Access:
@@ -211,7 +241,7 @@ class S3Store:
             raise StoreError(f"{self.location(key)}: the store sends no ETag, and without one nothing can be replaced")
         return Stored(body=text, etag=answer["ETag"])
 
-    def write(self, key: str, body: bytes, *, replacing: Replacing) -> str:
+    def write(self, key: str, body: bytes, *, replacing: Replacing) -> Written:
         """PUT the object under the condition that `replacing` states."""
         try:
             answer = self._client.put_object(
@@ -231,27 +261,51 @@ class S3Store:
             raise self._silence(error, PUT, key) from error
         if "ETag" not in answer:
             raise Unanswered(f"{self.location(key)}: the answer to a write has no ETag")
-        return answer["ETag"]
+        return Written(etag=answer["ETag"], version=answer.get("VersionId"))
 
-    def list(self, prefix: str) -> list[str]:
+    def list(self, prefix: str, *, after: str = "") -> list[str]:
         """LIST up to 1,000 keys."""
+        start: dict[str, Any] = {"StartAfter": after} if after else {}
         try:
-            answer = self._client.list_objects_v2(Bucket=self._bucket, Prefix=prefix)
+            answer = self._client.list_objects_v2(Bucket=self._bucket, Prefix=prefix, **start)
         except ClientError as error:
-            raise self._meaning(error, "s3:ListBucket", prefix) from error
+            raise self._meaning(error, LIST, prefix) from error
         except SILENT as error:
-            raise self._silence(error, "s3:ListBucket", prefix) from error
+            raise self._silence(error, LIST, prefix) from error
         return [entry["Key"] for entry in answer.get("Contents", ()) if "Key" in entry]
 
-    def delete(self, key: str) -> None:
-        """DELETE the object."""
+    def delete(self, *keys: str) -> None:
+        """DELETE the objects."""
+        if len(keys) == 1:
+            self._delete(DELETE, {"Bucket": self._bucket, "Key": keys[0]})
+        elif keys:
+            self._delete_many(keys)
+
+    def erase(self, key: str, version: str) -> None:
+        """DELETE a version."""
+        self._delete(ERASE, {"Bucket": self._bucket, "Key": key, "VersionId": version})
+
+    def _delete(self, action: str, which: "Doomed") -> None:
         try:
-            self._client.delete_object(Bucket=self._bucket, Key=key)
+            self._client.delete_object(**which)
         except ClientError as error:
             if _code(error) not in MISSING:  # some stores answer 404 where S3 answers 204
-                raise self._meaning(error, "s3:DeleteObject", key) from error
+                raise self._meaning(error, action, which["Key"]) from error
         except SILENT as error:
-            raise self._silence(error, "s3:DeleteObject", key) from error
+            raise self._silence(error, action, which["Key"]) from error
+
+    def _delete_many(self, keys: Sequence[str]) -> None:
+        first = keys[0]
+        doomed: Delete = {"Objects": [{"Key": key} for key in keys], "Quiet": True}
+        try:
+            answer = self._client.delete_objects(Bucket=self._bucket, Delete=doomed)
+        except ClientError as error:
+            raise self._meaning(error, DELETE, first) from error
+        except SILENT as error:
+            raise self._silence(error, DELETE, first) from error
+        for refused in answer.get("Errors", ()):  # the request was answered 200; each key has its own answer
+            if refused.get("Code") not in MISSING:
+                raise self._meaning(_refusal(refused), DELETE, refused.get("Key", first))
 
     def _condition(self, replacing: Replacing) -> dict[str, Any]:
         if replacing is ANYTHING:
@@ -270,7 +324,7 @@ class S3Store:
                 return Conflict(where, certain=code == "PreconditionFailed" or status == PRECONDITION_FAILED)
             return Unanswered(f"answered {code or status}")
         if code == "NotImplemented" or status == NOT_IMPLEMENTED:
-            return UnsafeStoreError(f"{where}: the store does not know this request ({action} with a condition)")
+            return _not_known(where, action)
         slow = code in SLOWER or status in (TOO_MANY, SERVICE_UNAVAILABLE)
         if slow or code in UNKNOWN or status >= SERVER_ERROR:
             return Unanswered(f"answered {code or status}", slow=slow)
@@ -304,12 +358,24 @@ class S3Store:
         return f"{where}: {error}"
 
 
+def _not_known(where: str, action: str) -> TrackerError:
+    what = f"{where}: the store does not know this request ({action}"
+    if action in (LIST, DELETE, ERASE):
+        return StoreError(f"{what})")
+    return UnsafeStoreError(f"{what} with a condition)")
+
+
 def _never_sent(error: Exception) -> bool:
     if isinstance(error, ProxyConnectionError):
         # So is also told that a proxy took the request and then broke off; urllib3's cause tells the cases apart.
         cause = getattr(error.kwargs.get("error"), "original_error", None)
         return type(cause).__name__ == "NewConnectionError"
     return isinstance(error, NEVER_SENT)
+
+
+def _refusal(refused: "Refused") -> ClientError:
+    said = {"Code": refused.get("Code", ""), "Message": refused.get("Message", "")}
+    return ClientError({"Error": said}, "DeleteObjects")  # type: ignore[typeddict-item]  # all that is told of one key
 
 
 def _code(error: ClientError) -> str:
