@@ -66,14 +66,14 @@ class FatefulStore:
         """Read as the next fate of reads has it."""
         return self._met("read", lambda: self._store.read(key, unless=unless))
 
-    def write(self, key: str, body: bytes, *, replacing: Replacing) -> Written:
+    def write(self, key: str, body: bytes, *, replacing: Replacing, waiting: int = 0) -> Written:
         """Write as the next fate of writes has it, or, into an inbox, that of publishes."""
         publishing = key.startswith(INBOX)
         if not publishing:
             self.bodies.append(body)
             self.replaced.append(replacing)
         kind = "publish" if publishing else "write"
-        return self._met(kind, lambda: self._store.write(key, body, replacing=replacing))
+        return self._met(kind, lambda: self._store.write(key, body, replacing=replacing, waiting=waiting))
 
     def list(self, prefix: str, *, after: str = "") -> list[str]:
         """List as the next fate of lists has it."""

@@ -5,17 +5,20 @@ as ours, and the first record carries them over.
 """
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from cf_data_tracker.connection import Connection
 from cf_data_tracker.document import Document, clean_document, older_clean_document
+from cf_data_tracker.engine.combine import Ledger
 from cf_data_tracker.engine.commit import Target
 from cf_data_tracker.errors import InvalidNameError, NotTrackedError, ReadDeniedError
 from cf_data_tracker.model import CleanRecord, CleanRecorded, FileVersion
-from cf_data_tracker.names import check_schema, clean_key, older_clean_key, shown
-from cf_data_tracker.rules.clean import CARRIED_OVER, carry_over, pending, record, settled
+from cf_data_tracker.names import check_schema, check_text, clean_key, older_clean_key, shown
+from cf_data_tracker.rules.clean import CARRIED_OVER, carry_over, pending, record_many, settled
 from cf_data_tracker.settings import Access, clean_access, environment, raw_access
 from cf_data_tracker.stats import Stats
 from cf_data_tracker.tracker import connect, raw_target
@@ -153,12 +156,7 @@ class CleanTracker:
             recorded_by=uuid.uuid4().hex,
         )
 
-        def rule(document: Document | None) -> tuple[Document | None, CleanRecorded]:
-            base = self._with_older(document, raw.schema)
-            grown, outcome = record(base, new)
-            return (document if grown is base or grown is None else settled(grown)), outcome
-
-        return self._clean.commit(_clean_target(raw.schema), rule)
+        return self._clean.commit(self._ledger(raw.schema), [new])[0]
 
     def document(self, schema: str) -> Document | None:
         """Return the clean document of a schema as it is now, with the records of an older one in it; or `None`.
@@ -166,6 +164,22 @@ class CleanTracker:
         Raises as `pending` does.
         """
         return self._with_older(self._clean.read(_clean_target(check_schema(schema))), schema)
+
+    def _ledger(self, schema: str) -> Ledger[CleanRecord, CleanRecorded]:
+        def record(
+            document: Document | None, records: Sequence[CleanRecord]
+        ) -> tuple[Document | None, Sequence[CleanRecorded]]:
+            base = self._with_older(document, schema)
+            grown, outcomes = record_many(base, records)
+            return (document if grown is base or grown is None else settled(grown)), outcomes
+
+        return Ledger(
+            key=clean_key(schema),
+            parse=clean_document,
+            record=record,
+            to_json=asdict,
+            from_json=partial(_from_json, schema),
+        )
 
     def _with_older(self, document: Document | None, schema: str) -> Document | None:
         """Return the document with the older one's records in it, which is read for as long as they are not."""
@@ -180,6 +194,19 @@ class CleanTracker:
 
 def _clean_target(schema: str) -> Target:
     return Target(key=clean_key(schema), parse=clean_document)
+
+
+def _from_json(schema: str, value: Any) -> CleanRecord:  # noqa: ANN401 - any JSON value
+    raw = FileVersion(**value["raw"])
+    if raw.schema != schema:
+        raise InvalidNameError(f"a record for {shown(raw.schema)} waits at {shown(schema)}")
+    clean_files = tuple(value["clean_files"])
+    return CleanRecord(
+        raw=raw,
+        clean_files=clean_files,
+        timestamp=value["timestamp"],
+        recorded_by=check_text("recorded_by", value["recorded_by"]),
+    )
 
 
 def _checked(raw: object) -> FileVersion:

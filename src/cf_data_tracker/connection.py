@@ -9,13 +9,17 @@ import random
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from cf_data_tracker.document import Document
-from cf_data_tracker.engine.commit import Engine, Patience, Rule, Surroundings, Target
+from cf_data_tracker.engine.batch import Batch
+from cf_data_tracker.engine.combine import Combiner, Ledger
+from cf_data_tracker.engine.commit import Engine, Patience, Surroundings, Target
+from cf_data_tracker.entries import Identified
 from cf_data_tracker.errors import ContentionError, UnsafeStoreError
 from cf_data_tracker.settings import Access, is_aws
 from cf_data_tracker.stats import Stats, Tally
@@ -27,14 +31,31 @@ if TYPE_CHECKING:
     from cf_data_tracker.stores.probe import Diagnosis
     from cf_data_tracker.stores.s3 import Quoting
 
+R = TypeVar("R", bound=Identified)
 T = TypeVar("T")
 
 Place: TypeAlias = tuple[str, str]  # endpoint, bucket
+
+
+def beside(task: Callable[[], T]) -> Callable[[], T]:
+    """Begin a task in a thread of its own, for which the end of the process waits; return what waits for its result."""
+    future: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(task())
+        except BaseException as error:  # noqa: BLE001 - it is raised where the result is asked for
+            future.set_exception(error)
+
+    threading.Thread(target=run, name="cf-data-tracker").start()
+    return future.result
+
 
 SURROUNDINGS: Final = Surroundings(
     clock=time.monotonic,
     sleep=time.sleep,  # noqa: TID251 - this is the caller that hands it in
     random=random.random,
+    beside=beside,
 )
 
 _proven: "dict[Place, Quoting]" = {}
@@ -49,6 +70,7 @@ class Connection:
         client: A boto3 client to use in this process in place of one of our own.
         store: A store to use in place of S3; it is trusted.
         patience: How long to go on.
+        combining: Whether workers commit for each other under contention.
     """
 
     def __init__(
@@ -58,15 +80,23 @@ class Connection:
         client: "S3Client | None" = None,
         store: Store | None = None,
         patience: Patience | None = None,
+        combining: bool = True,
     ) -> None:
         self.access = access
         self.patience = patience if patience is not None else Patience()
+        self.combining = combining
         self._store = store
         # By process: after a fork, what the parent opened is left alone.
-        self._opened: dict[int, _Here] = {os.getpid(): _Here(access, client, store, self.patience)}
+        self._opened: dict[int, _Here] = {os.getpid(): _Here(access, client, store, self.patience, combining=combining)}
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"access": self._known_access, "patience": self.patience, "_store": self._store, "proven": dict(_proven)}
+        return {
+            "access": self._known_access,
+            "patience": self.patience,
+            "combining": self.combining,
+            "_store": self._store,
+            "proven": dict(_proven),
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         for place, quoting in state.pop("proven").items():
@@ -108,16 +138,15 @@ class Connection:
         engine = self._here.engine
         return engine.asked(lambda: question(engine.store), key)
 
-    def commit(self, target: Target, rule: Rule[T]) -> T:
-        """Apply the rule to the document; see `Engine.commit`. Threads of this object take turns.
+    def commit(self, ledger: Ledger[R, T], recordings: Sequence[R]) -> Sequence[T]:
+        """Put recordings into a document, and return what came of each. Threads of this object share commits.
 
         Raises:
             UnsafeStoreError: The store does not honour conditional writes; no document was written.
+            TrackerError: As `Combiner.commit` raises.
         """
         self.prove()
-        here = self._here
-        with self._turn(here.turns.setdefault(target.key, threading.Lock()), f"committing to {target.key}"):
-            return here.engine.commit(target, rule)
+        return self._here.batch(ledger).commit(ledger, recordings)
 
     def prove(self) -> None:
         """Examine the store, unless it is known to be safe.
@@ -164,7 +193,7 @@ class Connection:
     def _here(self) -> "_Here":
         pid = os.getpid()
         if pid not in self._opened:
-            self._opened.setdefault(pid, _Here(self.access, None, self._store, self.patience))
+            self._opened.setdefault(pid, _Here(self.access, None, self._store, self.patience, combining=self.combining))
         return self._opened[pid]
 
     def _examined(self) -> "Quoting":
@@ -183,9 +212,11 @@ class Connection:
 class _Here:
     """What one process has opened. Connections are made when they are first needed."""
 
-    def __init__(self, access: Access, client: "S3Client | None", store: Store | None, patience: Patience) -> None:
+    def __init__(
+        self, access: Access, client: "S3Client | None", store: Store | None, patience: Patience, *, combining: bool
+    ) -> None:
         self.tally = Tally()
-        self.turns: dict[str, threading.Lock] = {}
+        self._batches: dict[str, Batch[Any, Any]] = {}
         self.proving = threading.Lock()
         self.diagnosis: Diagnosis | None = None
         self.access = access
@@ -193,6 +224,7 @@ class _Here:
         self._given = store
         self._patience = patience
         self._opening = threading.RLock()
+        self._combining = combining
         self._engine: Engine | None = None
         self._trusted = store is not None
 
@@ -203,6 +235,17 @@ class _Here:
             if self._engine is None:
                 self._engine = Engine(self.store, self.tally, self._patience, SURROUNDINGS)
             return self._engine
+
+    def batch(self, ledger: Ledger[R, T]) -> Batch[R, T]:
+        """Return where the threads meet that record into a document."""
+        with self._opening:
+            if ledger.key not in self._batches:
+                commit = Combiner(self.engine).commit if self._combining else self._commit_alone
+                self._batches[ledger.key] = Batch(commit, self._patience.seconds)
+            return self._batches[ledger.key]
+
+    def _commit_alone(self, ledger: Ledger[R, T], recordings: Sequence[R]) -> Sequence[T]:
+        return self.engine.commit(ledger, lambda document: ledger.record(document, recordings))
 
     @property
     def store(self) -> Store:

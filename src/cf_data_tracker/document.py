@@ -135,6 +135,25 @@ def version_of(schema: str, table: str, file_name: str, entry: Document) -> File
     )
 
 
+def recorded_since(before: object, after: object) -> Iterator[str]:
+    """Return the ids (`recorded_by`) of what a document has that an earlier one, which it was made of, had not.
+
+    What the two share is not looked through, so it costs what was changed.
+    """
+    if before is after:
+        return
+    if isinstance(after, dict):
+        if isinstance(after.get("recorded_by"), str):
+            yield after["recorded_by"]
+        was = before if isinstance(before, dict) else {}
+        for key, value in after.items():
+            yield from recorded_since(was.get(key), value)
+    elif isinstance(after, list):
+        earlier = before if isinstance(before, list) else []
+        for number, value in enumerate(after):
+            yield from recorded_since(earlier[number] if number < len(earlier) else None, value)
+
+
 def _check_tables(tables: list[Any], where: str) -> None:
     for number, table in enumerate(tables):
         here = f"{where}.tables[{number}]"

@@ -72,5 +72,9 @@ class StoreError(TrackerError):
     """The store refused, or cannot be reached; nothing was written. The message says what to fix."""
 
 
-class ReadDeniedError(StoreError):
+class DeniedError(StoreError):
+    """The store answered 403: this caller may not do that. The message names the permission."""
+
+
+class ReadDeniedError(DeniedError):
     """A read answered 403, as a missing key does where the caller may not list the bucket."""

@@ -122,3 +122,13 @@ def older_clean_key(schema: str) -> str:
 def probe_key(unique: str) -> str:
     """Return the key of a scratch object of the conformance probe."""
     return f"{INTERNAL_PREFIX}probe/{unique}"
+
+
+def inbox_prefix(document_key: str) -> str:
+    """Return what the keys of a document's inbox begin with: with its `/`, `vital` never sees the inbox of `vitals`."""
+    return f"{INTERNAL_PREFIX}inbox/{document_key}/"
+
+
+def aside_key(inbox_key: str) -> str:
+    """Return where an inbox entry that cannot be read is kept for a human to look at: a key of the same length."""
+    return inbox_key.replace(f"{INTERNAL_PREFIX}inbox/", f"{INTERNAL_PREFIX}aside/", 1)

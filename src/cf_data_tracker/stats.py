@@ -78,11 +78,11 @@ class CountedStore:
             self._tally.add("bytes_read", len(answer.body))
         return answer
 
-    def write(self, key: str, body: bytes, *, replacing: Replacing) -> Written:
+    def write(self, key: str, body: bytes, *, replacing: Replacing, waiting: int = 0) -> Written:
         """Write, and count the request and the bytes."""
         self._tally.request("write")
         self._tally.add("bytes_written", len(body))
-        return self._store.write(key, body, replacing=replacing)
+        return self._store.write(key, body, replacing=replacing, waiting=waiting)
 
     def list(self, prefix: str, *, after: str = "") -> list[str]:
         """List, and count the request."""

@@ -18,10 +18,14 @@ class Stored:
     Attributes:
         body: The bytes.
         etag: What to hand back to replace them; opaque.
+        waiting: The note that its writer left with it: how many others were waiting to write.
+        version: Its id, in a bucket that keeps versions.
     """
 
     body: bytes
     etag: str
+    waiting: int = 0
+    version: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -113,8 +117,14 @@ class Store(Protocol):
             ReadDeniedError: Answered 403, as a missing key is too where the reader may not list the bucket.
         """
 
-    def write(self, key: str, body: bytes, *, replacing: Replacing) -> Written:
+    def write(self, key: str, body: bytes, *, replacing: Replacing, waiting: int = 0) -> Written:
         """Put the object if what is there is what it replaces.
+
+        Args:
+            key: Its key.
+            body: The bytes.
+            replacing: What it replaces.
+            waiting: A note for whoever reads it; see `Stored`.
 
         Raises:
             Conflict: It is something else; nothing was written.

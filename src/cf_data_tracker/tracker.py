@@ -6,16 +6,17 @@ schema, a table or a file name is new.
 
 import uuid
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cf_data_tracker.connection import Connection
 from cf_data_tracker.document import Document, raw_document, table_name_of, tables_of, versions_of
+from cf_data_tracker.engine.combine import Ledger
 from cf_data_tracker.engine.commit import Patience, Target
 from cf_data_tracker.errors import InvalidNameError
 from cf_data_tracker.model import FileVersion, NewFile, Recorded, Recording
-from cf_data_tracker.names import check_name, check_schema, raw_key, shown
+from cf_data_tracker.names import check_name, check_schema, check_text, raw_key, shown
 from cf_data_tracker.rules.raw import record
 from cf_data_tracker.settings import Access, environment, raw_access
 from cf_data_tracker.stats import Stats
@@ -156,7 +157,7 @@ class Tracker:
         done: dict[str, Recorded] = {}
         for schema in dict.fromkeys(recording.new.schema for recording in recordings):
             ours = [recording for recording in recordings if recording.new.schema == schema]
-            outcomes = self._connection.commit(raw_target(schema), lambda document: record(document, schema, ours))  # noqa: B023 - called at once
+            outcomes = self._connection.commit(raw_ledger(schema), ours)
             done.update(zip((recording.recorded_by for recording in ours), outcomes, strict=True))
         return [done[recording.recorded_by] for recording in recordings]
 
@@ -217,6 +218,28 @@ def connect(access: Access, client: "S3Client | None", timeout: float) -> Connec
 def raw_target(schema: str) -> Target:
     """Return the raw document of a schema."""
     return Target(key=raw_key(schema), parse=raw_document)
+
+
+def raw_ledger(schema: str) -> Ledger[Recording, Recorded]:
+    """Return the raw document of a schema, as one that recordings go into."""
+    return Ledger(
+        key=raw_key(schema),
+        parse=raw_document,
+        record=lambda document, recordings: record(document, schema, recordings),
+        to_json=_as_json,
+        from_json=lambda value: _from_json(schema, value),
+    )
+
+
+def _as_json(recording: Recording) -> dict[str, object]:
+    fields = {name: value for name, value in asdict(recording.new).items() if name != "schema" and value is not None}
+    return {**fields, "recorded_by": recording.recorded_by}
+
+
+def _from_json(schema: str, value: Any) -> Recording:  # noqa: ANN401 - any JSON value
+    recorded_by = check_text("recorded_by", value["recorded_by"])
+    new = NewFile(schema=schema, **{name: field for name, field in value.items() if name != "recorded_by"})
+    return Recording(new=new, recorded_by=recorded_by)
 
 
 def recordings_of(files: Iterable[NewFile], now: datetime) -> Sequence[Recording]:

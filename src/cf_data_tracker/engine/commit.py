@@ -15,13 +15,14 @@ What a document means is left to `rules`, what a status means to `stores`. Nothi
 is told not to, because a resend behind our back turns a lost answer into a false conflict.
 """
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Generic, TypeAlias, TypeVar
+from typing import Final, Generic, Protocol, TypeAlias, TypeVar
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type
 
-from cf_data_tracker.document import Document, to_bytes
+from cf_data_tracker.document import Document, recorded_since, to_bytes
 from cf_data_tracker.errors import (
     ContentionError,
     DocumentError,
@@ -33,15 +34,32 @@ from cf_data_tracker.errors import (
 )
 from cf_data_tracker.names import check_seconds
 from cf_data_tracker.stats import CountedStore, Tally
-from cf_data_tracker.store import UNCHANGED, Conflict, Store, Unanswered, vanished
+from cf_data_tracker.store import UNCHANGED, Conflict, Store, Unanswered, Written, vanished
 
 T = TypeVar("T")
+
+LOG: Final = logging.getLogger("cf_data_tracker")
 
 Rule: TypeAlias = Callable[[Document | None], tuple[Document | None, T]]
 """A change: the document and what came of it. The very same document means that there is nothing to write."""
 
+Pause: TypeAlias = Callable[[int, BaseException | None], float]
+"""How long to wait, in seconds, after an attempt (1 for the first) that ended in a signal."""
+
 FIRST_CONTACT_ATTEMPTS: Final = 4
 """How often an endpoint that never answered is tried: a typing error should not cost the whole patience."""
+
+
+class Waiting(Exception):  # noqa: N818 - a signal, not an error
+    """Nothing is wrong: others are at it, and it is too early to say.
+
+    Attributes:
+        seconds: When to look again.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__("others have not committed it yet")
+        self.seconds = seconds
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,6 +90,19 @@ class Patience:
         return slower * min(self.longest, self.first * 2.0 ** min(attempt - 1, 30))
 
 
+class Beside(Protocol):
+    """Begins a task beside the caller's own work."""
+
+    def __call__(self, task: Callable[[], T], /) -> Callable[[], T]:
+        """Begin it, and return what waits for its result, or raises what it raised."""
+
+
+def at_once(task: Callable[[], T]) -> Callable[[], T]:
+    """Do the task before the caller's own work, where nothing runs beside it."""
+    result = task()
+    return lambda: result
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Surroundings:
     """What the engine takes from the world.
@@ -80,11 +111,13 @@ class Surroundings:
         clock: Seconds that never run backwards.
         sleep: Waits for so many seconds.
         random: A number in [0, 1).
+        beside: Begins a task beside the caller's own work, and returns what waits for its result.
     """
 
     clock: Callable[[], float]
     sleep: Callable[[float], None]
     random: Callable[[], float]
+    beside: Beside = at_once
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,10 +130,17 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A document as it stood under an ETag; neither, where there is none yet."""
+    """A document as it stood under an ETag; neither, where there is none yet.
+
+    Attributes:
+        document: The document.
+        etag: The ETag.
+        waiting: How many others its writer had seen waiting to write.
+    """
 
     document: Document | None
     etag: str | None
+    waiting: int = 0
 
 
 ABSENT: Final = Snapshot(None, None)
@@ -118,7 +158,7 @@ class Engine:
         self.use(store)
         self.carried: dict[str, Snapshot] = {}
         self._patience = patience
-        self._surroundings = surroundings
+        self.surroundings = surroundings
         self._reached = False
 
     def use(self, store: Store) -> None:
@@ -145,7 +185,10 @@ class Engine:
             DocumentVanishedError: The document was there and is gone; nothing was written.
             StoreError: The store refused, or did not answer; nothing was written.
         """
-        commit = _Commit(self, target, rule)
+        return self.run(Commit(self, target, rule))
+
+    def run(self, commit: "Commit[T]") -> T:
+        """Attempt a commit until it is done or patience ends. Raises as `commit` does."""
         try:
             return self._persisted(commit)
         except (DocumentVanishedError, StoreError) as error:
@@ -165,18 +208,31 @@ class Engine:
             return carried
         if answer is None:
             return self._absent(target.key, carried)
-        return self._carry(target.key, Snapshot(self._parsed(target, answer.body), answer.etag))
+        return self._carry(target.key, Snapshot(self._parsed(target, answer.body), answer.etag, answer.waiting))
 
-    def put(self, key: str, document: Document, base: Snapshot) -> None:
-        """Write the document once, if `base` is still there, and carry it.
+    def put(self, key: str, document: Document, base: Snapshot, waiting: int = 0) -> Written:
+        """Write the document once, if `base` is still there, and carry it; `waiting` is noted beside it.
 
         Raises:
             Conflict: It is not; nothing was written.
             Unanswered: It may have been written.
         """
-        etag = self.store.write(key, to_bytes(document), replacing=base.etag)
-        self._carry(key, Snapshot(document, etag))
+        written = self.store.write(key, to_bytes(document), replacing=base.etag, waiting=waiting)
+        self._carry(key, Snapshot(document, written.etag, waiting))
         self.tally.add("commits")
+        return written
+
+    def told(self, key: str, document: Document, *, recordings: int, others: int) -> None:
+        """Tell the log and the tally of a commit, and how many of its recordings were those of others."""
+        self.tally.add("combined", others)
+        LOG.info(
+            "%s: revision %d, %d recordings, %d of them of others",
+            self.store.location(key),
+            document.get("revision", 0),
+            recordings,
+            others,
+            extra={"revision": document.get("revision", 0), "recordings": recordings, "others": others},
+        )
 
     def asked(self, question: Callable[[], T], key: str) -> T:
         """Return the answer to something that may be asked twice, asked again while there is none.
@@ -189,27 +245,37 @@ class Engine:
         except (Conflict, Unanswered) as signal:
             raise StoreError(f"{self.store.location(key)} does not answer: {signal}") from signal
 
-    def persist(self, attempt: Callable[[], T]) -> T:
+    def persist(self, attempt: Callable[[], T], pause: "Pause | None" = None) -> T:
         """Call until it answers or patience ends; then the last signal is raised.
+
+        Args:
+            attempt: What to call.
+            pause: How long to wait after an attempt; full jitter if left out.
 
         Raises:
             Conflict: The last attempt lost.
             Unanswered: The last attempt had no answer.
+            Waiting: The last attempt found that others are still at it.
         """
+        wait = pause if pause is not None else self.jitter
         retrying = Retrying(
-            retry=retry_if_exception_type((Conflict, Unanswered)),
-            wait=self._wait,
-            stop=self._stop_after(self._surroundings.clock() + self._patience.seconds),
-            sleep=self._surroundings.sleep,
+            retry=retry_if_exception_type((Conflict, Unanswered, Waiting)),
+            wait=lambda state: wait(state.attempt_number, _signal(state)),
+            stop=self._stop_after(self.surroundings.clock() + self._patience.seconds),
+            sleep=self.surroundings.sleep,
             reraise=True,
         )
         answer: T = retrying(self._noting_contact, attempt)
         return answer
 
-    def _persisted(self, commit: "_Commit[T]") -> T:
+    def jitter(self, attempt: int, signal: BaseException | None) -> float:
+        """Return how long to wait after an attempt: full jitter."""
+        return self.surroundings.random() * self._patience.bound(attempt, signal)
+
+    def _persisted(self, commit: "Commit[T]") -> T:
         try:
-            return self.persist(commit.attempt)
-        except (Conflict, Unanswered) as signal:
+            return self.persist(commit.attempt, commit.pause)
+        except (Conflict, Unanswered, Waiting) as signal:
             return commit.last_look(signal)
 
     def _noting_contact(self, attempt: Callable[[], T]) -> T:
@@ -223,16 +289,16 @@ class Engine:
             self.tally.add("conflicts")
             self._reached = True
             raise
+        except Waiting:
+            self._reached = True
+            raise
         self._reached = True
         return answer
-
-    def _wait(self, state: RetryCallState) -> float:
-        return self._surroundings.random() * self._patience.bound(state.attempt_number, _signal(state))
 
     def _stop_after(self, deadline: float) -> Callable[[RetryCallState], bool]:
         def stop(state: RetryCallState) -> bool:
             attempts = self._patience.attempts if self._reached else FIRST_CONTACT_ATTEMPTS
-            late = self._surroundings.clock() + state.upcoming_sleep > deadline
+            late = self.surroundings.clock() + state.upcoming_sleep > deadline
             return late or state.attempt_number >= min(attempts, self._patience.attempts)
 
         return stop
@@ -253,7 +319,7 @@ class Engine:
         return snapshot
 
 
-class _Commit(Generic[T]):
+class Commit(Generic[T]):
     """One commit, attempt after attempt."""
 
     def __init__(self, engine: Engine, target: Target, rule: Rule[T]) -> None:
@@ -263,8 +329,17 @@ class _Commit(Generic[T]):
         self._base = engine.carried.get(target.key)  # to be built on; None: look first
         self._seen = False  # whether the base was read in this commit, rather than carried from an earlier one
         self._unanswered: set[str | None] = set()  # the ETags that writes without an answer were to replace
-        self.in_doubt = False  # whether one of these may have landed since the last look, or may yet land
+        self._doubtful = False  # whether one of these may have landed since the last look, or may yet land
         self._lost = False  # whether a write found since the last look that something else is there
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether the recordings may be in the document, or may yet come into it, for all that is known."""
+        return self._doubtful
+
+    def pause(self, attempt: int, signal: BaseException | None) -> float:
+        """Return how long to wait after an attempt, in seconds."""
+        return self._engine.jitter(attempt, signal)
 
     def attempt(self) -> T:
         """Look if need be, apply the rule, write if need be."""
@@ -272,12 +347,14 @@ class _Commit(Generic[T]):
         document, outcome = self._rule(base.document)
         if document is not base.document and document is not None:
             self._write(document, base)
+            added = sum(1 for _ in recorded_since(base.document, document))
+            self._engine.told(self._target.key, document, recordings=added, others=0)
         elif not self._seen:
             self._look()  # "it is there already" is said of the document as it is, not as it was
             return self.attempt()
         return outcome
 
-    def last_look(self, signal: Conflict | Unanswered) -> T:
+    def last_look(self, signal: Conflict | Unanswered | Waiting) -> T:
         """Return the outcome after all if a last look finds it in the document; else raise the error that is true."""
         if not self.in_doubt and isinstance(signal, Unanswered):
             raise StoreError(f"{self._location} does not answer: {signal}; nothing was written") from signal
@@ -305,20 +382,20 @@ class _Commit(Generic[T]):
                 raise
             base = ABSENT
         # Another ETag is gone for good, and with it the chance of whatever was to replace it.
-        self.in_doubt = base.etag in self._unanswered
+        self._doubtful = base.etag in self._unanswered
         self._base, self._seen = base, True
         return base
 
-    def _write(self, document: Document, base: Snapshot) -> None:
+    def _write(self, document: Document, base: Snapshot, waiting: int = 0) -> Written:
         self._base, self._seen, self._lost = None, False, False
         try:
-            self._engine.put(self._target.key, document, base)
+            return self._engine.put(self._target.key, document, base, waiting)
         except Conflict as signal:
             self._lost = signal.certain
             raise
         except Unanswered as signal:
             if signal.sent:
-                self.in_doubt = True
+                self._doubtful = True
                 self._unanswered.add(base.etag)
             raise
 
@@ -329,9 +406,10 @@ class _Commit(Generic[T]):
     def _gave_up(self) -> TrackerError:
         if not self.in_doubt:
             return ContentionError(f"other workers kept committing to {self._location}; nothing was written, try later")
-        return OutcomeUnknownError(
-            f"a write to {self._location} was never answered and may have landed; calling again is safe"
-        )
+        return OutcomeUnknownError(f"{self._doubt()}; calling again is safe")
+
+    def _doubt(self) -> str:
+        return f"a write to {self._location} was never answered and may have landed"
 
 
 def _signal(state: RetryCallState) -> BaseException | None:

@@ -6,6 +6,7 @@ Recording is idempotent, unknown fields of what is not replaced survive, and wha
 shape of the document, a list with file names at its top, is carried over, each record with every field it had.
 """
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from cf_data_tracker.document import Document, versions_of
@@ -27,6 +28,22 @@ def record(document: Document | None, new: CleanRecord) -> tuple[Document | None
     info = _new_info(new)
     entry = {"file_info": info, "clean_files": list(new.clean_files)}
     return _with_record(document, raw, entry), _recorded(raw, info, new.recorded_by)
+
+
+def record_many(
+    document: Document | None, records: Sequence[CleanRecord]
+) -> tuple[Document | None, tuple[CleanRecorded, ...]]:
+    """Return the clean document with the records in it, and what became of each: a fold of `record`, and one commit.
+
+    The very same document comes back when it has all of them, or newer ones.
+    """
+    grown, outcomes = document, []
+    for new in records:
+        grown, outcome = record(grown, new)
+        outcomes.append(outcome)
+    if grown is not document and grown is not None:
+        grown = {**grown, "revision": (document or {}).get("revision", 0) + 1}
+    return grown, tuple(outcomes)
 
 
 def pending(raw: Document, clean: Document | None, schema: str) -> list[FileVersion]:

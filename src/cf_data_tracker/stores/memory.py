@@ -2,7 +2,7 @@
 
 import hashlib
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 
 from cf_data_tracker.store import ANYTHING, UNCHANGED, Conflict, Replacing, Stored, Unchanged, Written, vanished
@@ -44,9 +44,10 @@ class MemoryStore:
             there = self._there(key)
         return UNCHANGED if there is not None and there.etag == unless else there
 
-    def write(self, key: str, body: bytes, *, replacing: Replacing) -> Written:
+    def write(self, key: str, body: bytes, *, replacing: Replacing, waiting: int = 0) -> Written:
         """Put the object if what is there is what it replaces."""
-        new = Stored(body=bytes(body), etag=f'"{hashlib.md5(body, usedforsecurity=False).hexdigest()}"')
+        etag = f'"{hashlib.md5(body, usedforsecurity=False).hexdigest()}"'
+        new = Stored(body=bytes(body), etag=etag, waiting=waiting)
         with self._lock:
             there = self._there(key)
             if there is None and isinstance(replacing, str):
@@ -89,5 +90,6 @@ class MemoryStore:
             self._objects[key] = [_Version(None, stored)]
             return None
         name = f"v{next(self._numbers)}"
-        self._objects.setdefault(key, []).append(_Version(name, stored))
+        named = stored and replace(stored, version=name)
+        self._objects.setdefault(key, []).append(_Version(name, named))
         return name

@@ -51,7 +51,7 @@ from botocore.exceptions import (
 )
 from botocore.parsers import ResponseParserError
 
-from cf_data_tracker.errors import ReadDeniedError, StoreError, TrackerError, UnsafeStoreError
+from cf_data_tracker.errors import DeniedError, ReadDeniedError, StoreError, TrackerError, UnsafeStoreError
 from cf_data_tracker.settings import Access, is_aws
 from cf_data_tracker.store import (
     ANYTHING,
@@ -83,6 +83,9 @@ SLOWER: Final = frozenset(
     {"SlowDown", "ServiceUnavailable", "Throttling", "ThrottlingException", "RequestLimitExceeded", "503", "429"}
 )
 UNKNOWN: Final = frozenset({"RequestTimeout", "InternalError", "408"})  # with a 400; of one key of many, with a 200
+WAITING: Final = "waiting"
+"""The note that travels with an object is kept as user metadata: `x-amz-meta-waiting`."""
+
 PUT: Final = "s3:PutObject"
 LIST: Final = "s3:ListBucket"
 DELETE: Final = "s3:DeleteObject"
@@ -239,9 +242,14 @@ class S3Store:
             raise self._silence(error, "s3:GetObject", key) from error
         if "ETag" not in answer:
             raise StoreError(f"{self.location(key)}: the store sends no ETag, and without one nothing can be replaced")
-        return Stored(body=text, etag=answer["ETag"])
+        return Stored(
+            body=text,
+            etag=answer["ETag"],
+            waiting=_number(answer.get("Metadata", {}).get(WAITING, "")),
+            version=_version(answer.get("VersionId")),
+        )
 
-    def write(self, key: str, body: bytes, *, replacing: Replacing) -> Written:
+    def write(self, key: str, body: bytes, *, replacing: Replacing, waiting: int = 0) -> Written:
         """PUT the object under the condition that `replacing` states."""
         try:
             answer = self._client.put_object(
@@ -251,6 +259,7 @@ class S3Store:
                 # (`Expect: 100-continue`): a round trip more. It takes a bytearray as it is.
                 Body=cast("bytes", bytearray(body)),
                 ContentType="application/json",
+                Metadata={WAITING: str(waiting)} if waiting else {},
                 **self._condition(replacing),
             )
         except ClientError as error:
@@ -261,7 +270,7 @@ class S3Store:
             raise self._silence(error, PUT, key) from error
         if "ETag" not in answer:
             raise Unanswered(f"{self.location(key)}: the answer to a write has no ETag")
-        return Written(etag=answer["ETag"], version=answer.get("VersionId"))
+        return Written(etag=answer["ETag"], version=_version(answer.get("VersionId")))
 
     def list(self, prefix: str, *, after: str = "") -> list[str]:
         """LIST up to 1,000 keys."""
@@ -313,7 +322,7 @@ class S3Store:
         return {"IfNoneMatch": "*"} if replacing is None else {"IfMatch": self._quoting.of(replacing)}
 
     def _meaning(
-        self, error: ClientError, action: str, key: str, *, denied: type[StoreError] = StoreError
+        self, error: ClientError, action: str, key: str, *, denied: type[StoreError] = DeniedError
     ) -> Exception:
         """Return the signal or error that an answer of the store stands for."""
         code, status = _code(error), _status(error)
@@ -376,6 +385,14 @@ def _never_sent(error: Exception) -> bool:
 def _refusal(refused: "Refused") -> ClientError:
     said = {"Code": refused.get("Code", ""), "Message": refused.get("Message", "")}
     return ClientError({"Error": said}, "DeleteObjects")  # type: ignore[typeddict-item]  # all that is told of one key
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0  # noqa: PLR2004 - not for us to trust
+
+
+def _version(name: str | None) -> str | None:
+    return None if name == "null" else name  # so they are called where versions were kept once
 
 
 def _code(error: ClientError) -> str:

@@ -1,0 +1,403 @@
+"""Combining: workers that meet at one document commit for each other, through its inbox.
+
+    quiet       commit directly, with the carried ETag: one write
+    contention  publish the recordings as an inbox entry → wait → look at the document
+                    → they are there: somebody else committed them
+                    → they are not: with a probability that falls with the number waiting, combine; else wait again
+    combine     (the document was read) → LIST the inbox → apply what waits there → one conditional write
+                    → remove what it consumed
+
+Contention is: to have lost a write that replaced what this commit had read (a stale cache is not), and again; or to
+have met others a moment ago; or to read that the last writer saw others waiting, which it notes beside the document.
+
+Whoever committed last has the newest ETag and is ahead of everybody else, who would have to read first. It leads: its
+next commits take the others along. It lists the inbox before its write where many wait, and every few writes, beside
+one and for the next, where few do: so nobody starves behind a worker that commits back to back.
+
+Nobody waits for a particular worker, so nobody's death blocks anyone. There is no lease, and no clock decides what is
+right: by the rules an entry that is applied twice changes nothing, so one that was left behind is applied or removed
+whenever it is met. Waiting times decide about speed alone. They are in units of the time that a write takes at this
+store, and grow where it asks for fewer requests.
+
+Why nobody waits for ever: a combining commit lists after it has read the document that it replaces. Of two combining
+commits in a row, the second has read after the first landed, and so has listed what was published before that. Where
+more wait than one commit may take, the lists go on where the last one ended.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final, Generic, NoReturn, TypeVar
+
+from cf_data_tracker.document import Document, recorded_since
+from cf_data_tracker.engine.commit import Commit, Engine, Snapshot, Target, Waiting
+from cf_data_tracker.engine.inbox import Inbox
+from cf_data_tracker.entries import Entry, Identified
+from cf_data_tracker.errors import StoreError
+from cf_data_tracker.store import Conflict, Unanswered
+
+MAX_RECORDINGS: Final = 1000
+"""Recordings of one commit at most, as far as they can be parted: what one page of LIST can carry."""
+
+MAX_OWN: Final = 900
+"""How many of them threads of one process may take up, so that there is room for those of others."""
+
+MAX_BYTES: Final = 1 << 20
+"""What the recordings of others add to one commit at most, as JSON: about 20 ms of PUT."""
+
+
+R = TypeVar("R", bound=Identified)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ledger(Target, Generic[R, T]):
+    """A document that recordings go into, and how.
+
+    Attributes:
+        record: The rule for many: the document with them in it, and what came of each. The very same document means
+            that there is nothing to write.
+        to_json: A recording as a JSON value.
+        from_json: The recording of such a value; an error for what is none.
+    """
+
+    record: Callable[[Document | None, Sequence[R]], tuple[Document | None, Sequence[T]]]
+    to_json: Callable[[R], object]
+    from_json: Callable[[object], R]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tuning:
+    """How eagerly to help. The figures were found with `benchmarks/simulate.py`.
+
+    Attributes:
+        losses: Lost writes, each of what had just been read, that are taken for contention.
+        memory: How long contention is remembered, in writes (so in the time that so many take).
+        first_look: When to look for the first time after publishing, in writes.
+        next_look: How long to wait between looks, in writes.
+        patient_looks: After how many looks the waits grow.
+        slower: By what factor.
+        eagerness: How many of those who wait should combine after one look.
+        growth: By what factor each further look raises that.
+        beside_every: Every how many commits in a row the inbox is listed beside the write.
+        ahead: From how many waiting entries on the leader lists before its write.
+        brake: Seconds that a request for fewer requests (503) adds to the wait before publishing.
+        brake_growth: By what factor it lengthens that wait.
+        brake_each: Seconds that this wait takes at least, for each entry that was seen waiting.
+        brake_longest: Its bound, in seconds.
+        release: By what factor each publishing that met no such request shortens it.
+    """
+
+    losses: int = 2
+    memory: float = 50.0
+    first_look: float = 2.0
+    next_look: float = 1.0
+    patient_looks: int = 3
+    slower: float = 1.5
+    eagerness: float = 1.0
+    growth: float = 3.0
+    beside_every: int = 4
+    ahead: int = 3
+    beside_crowd: int = 2
+    brake: float = 0.1
+    brake_growth: float = 1.5
+    brake_each: float = 0.001
+    brake_longest: float = 8.0
+    release: float = 0.98
+
+
+TUNING: Final = Tuning()
+
+
+@dataclass(slots=True)
+class _Standing(Generic[R]):
+    """Where this process stands with a document, from one commit to the next."""
+
+    inbox: Inbox[R]
+    leading: bool = False  # whether the last commit to it, as far as is known, was ours
+    streak: int = 0  # commits in a row, one right after the other, since the inbox was last listed
+    found: Sequence[Entry[R]] = ()  # what was listed beside the last write, for the next one
+    met: float = float("-inf")  # when others were last met
+    ended: float = float("-inf")  # when the last commit ended
+    pace: float = 0.06  # how long a write takes, in seconds, smoothed; S3's median to begin with
+    brake: float = 0.0  # how long to wait before publishing, in seconds
+
+
+class Combiner:
+    """Commits recordings to documents of one store, with the help of others and for them.
+
+    One thread at a time may commit to a document.
+    """
+
+    def __init__(self, engine: Engine, tuning: Tuning = TUNING) -> None:
+        self._engine = engine
+        self._tuning = tuning
+        self._standings: dict[str, _Standing[Any]] = {}
+
+    def commit(self, ledger: Ledger[R, T], recordings: Sequence[R]) -> Sequence[T]:
+        """Put the recordings into the document, and return what came of each.
+
+        Raises:
+            OutcomeUnknownError: A write was never answered, or the recordings were published for others to commit and
+                nobody has yet: they may be in the document, or may yet come into it.
+            TrackerError: As `Engine.commit` raises.
+        """
+        standing: _Standing[R] = self._standings.setdefault(ledger.key, _Standing(self._inbox(ledger)))
+        commit = _Combined(self._engine, ledger, recordings, standing, self._tuning)
+        try:
+            return self._engine.run(commit)
+        finally:
+            standing.ended = self._engine.surroundings.clock()
+
+    def _inbox(self, ledger: Ledger[R, T]) -> Inbox[R]:
+        return Inbox(self._engine, ledger.key, ledger.to_json, ledger.from_json)
+
+
+class _Combined(Commit[Sequence[T]], Generic[R, T]):
+    """One commit: directly while it is quiet, through the inbox under contention."""
+
+    def __init__(
+        self, engine: Engine, ledger: Ledger[R, T], recordings: Sequence[R], standing: _Standing[R], tuning: Tuning
+    ) -> None:
+        super().__init__(engine, ledger, lambda document: ledger.record(document, recordings))
+        self._ledger = ledger
+        self._recordings = recordings
+        self._standing = standing
+        self._inbox = standing.inbox
+        self._tuning = tuning
+        self._losses = 0  # writes lost that replaced what this commit had read
+        self._looks = 0  # at the document, in vain, since the recordings were published
+        self._silences = 0  # requests without an answer
+        self._braked = False
+        self._key = ""  # of the entry, once it may have been published
+        self._published = False  # whether that was answered
+        self._version: str | None = None
+        if engine.surroundings.clock() - standing.ended > tuning.memory * standing.pace:
+            standing.streak, standing.found = 0, ()  # a while ago: nobody starved behind that, and it is stale
+
+    @property
+    def in_doubt(self) -> bool:
+        return self._doubtful or bool(self._key)
+
+    def attempt(self) -> Sequence[T]:
+        if not self._inbox.usable:
+            return self._alone()
+        if self._published:
+            return self._look_again()
+        if self._key or self._crowded():
+            return self._publish()
+        return self._direct() if self._base is not None else self._fresh()
+
+    def pause(self, attempt: int, signal: BaseException | None) -> float:
+        if isinstance(signal, Waiting):
+            return signal.seconds
+        if isinstance(signal, Unanswered):
+            return self._after_silence(signal)
+        if not self._inbox.usable:
+            return super().pause(attempt, signal)
+        return self._standing.pace * self._random() if self._key else 0.0
+
+    def _doubt(self) -> str:
+        if not self._key:
+            return super()._doubt()
+        return f"it was published for other workers to commit, and is not in {self._location} yet"
+
+    # directly
+
+    def _crowded(self) -> bool:
+        """Whether others are known to be at it, and one of them is ahead."""
+        return (self._lately() and not self._standing.leading) or self._losses >= self._tuning.losses
+
+    def _lately(self) -> bool:
+        return self._clock() - self._standing.met < self._tuning.memory * self._standing.pace
+
+    def _fresh(self) -> Sequence[T]:
+        """Read the document, whose last writer noted how many others were waiting."""
+        base = self._look()
+        self._inbox.crowd = base.waiting
+        if not base.waiting or self._rule(base.document)[0] is base.document:
+            return self._direct()
+        if self._random() >= self._chance():
+            return self._publish()
+        return self._put(base, self._inbox.waiting())
+
+    def _direct(self) -> Sequence[T]:
+        standing = self._standing
+        base = self._base if self._base is not None else self._look()
+        if self._rule(base.document)[0] is base.document:
+            return super().attempt()
+        if standing.leading and self._inbox.crowd >= self._tuning.ahead:
+            return self._put(base, self._inbox.waiting())
+        found, standing.found = standing.found, ()
+        standing.streak += 1
+        return self._put(base, found, listed=False)
+
+    def _alone(self) -> Sequence[T]:
+        outcomes = super().attempt()
+        if self._key:
+            self._inbox.remove([self._key])
+        return outcomes
+
+    # through the inbox
+
+    def _publish(self) -> Sequence[T]:
+        if not self._braked and self._standing.brake > self._standing.pace:
+            self._braked = True
+            raise Waiting(self._standing.brake * self._around())
+        key, body = self._inbox.seal(self._recordings)
+        began, known, self._key = self._clock(), self._key, key
+        try:
+            self._version = self._inbox.publish(key, body)
+        except Unanswered as signal:
+            self._key = key if signal.sent else known
+            raise
+        if not self._inbox.usable:
+            self._key = known
+            return self._alone()
+        self._published = True
+        self._paced(began)
+        raise Waiting(self._standing.pace * self._tuning.first_look * self._around(0.25))
+
+    def _look_again(self) -> Sequence[T]:
+        base = self._look()
+        document, outcomes = self._rule(base.document)
+        if document is base.document:
+            return self._landed(outcomes)
+        self._inbox.crowd = base.waiting or self._inbox.crowd
+        chance = self._chance()
+        if self._random() >= chance:
+            self._wait()
+        entries = self._inbox.waiting(own=self._key)
+        if self._random() >= self._chance() / chance:  # more are waiting than was known
+            self._wait()
+        self._looks += 1
+        return self._put(base, entries)
+
+    def _chance(self) -> float:
+        eager = self._tuning.eagerness * self._tuning.growth ** min(self._looks, 20)
+        return min(1.0, eager / max(1, self._inbox.crowd))
+
+    def _wait(self) -> NoReturn:
+        self._looks += 1
+        grown = self._tuning.slower ** min(max(0, self._looks - self._tuning.patient_looks), 6)
+        raise Waiting(self._standing.pace * self._tuning.next_look * grown * self._around(0.25))
+
+    def _landed(self, outcomes: Sequence[T]) -> Sequence[T]:
+        """Leave it at what another worker committed, or a write of ours whose answer was lost."""
+        self._met_others()
+        self._standing.leading = False
+        if self._version is not None:
+            self._inbox.erase(self._key, self._version)
+        elif self._unanswered:
+            self._inbox.remove([self._key])
+        return outcomes
+
+    # the write
+
+    def _put(self, base: Snapshot, entries: Sequence[Entry[R]], *, listed: bool = True) -> Sequence[T]:
+        """Write the document with our recordings and those of the entries, as far as they fit."""
+        taken = fitting(entries, len(self._recordings))
+        others = [recording for entry in taken for recording in entry.recordings]
+        document, outcomes = self._ledger.record(base.document, [*others, *self._recordings])
+        if document is None:
+            raise AssertionError("a rule that has something to add gives a document")
+        beside = not listed and self._standing.streak >= (
+            self._tuning.beside_crowd if self._lately() else self._tuning.beside_every
+        )
+        listing = self._engine.surroundings.beside(self._listed) if beside else None
+        began, seen = self._clock(), self._seen
+        try:
+            written = self._write(document, base, self._note(taken))
+        except Conflict:
+            self._lost_to_others(seen=seen)
+            raise
+        finally:
+            found = listing() if listing is not None else ()
+        self._paced(began)
+        self._inbox.versioned = written.version is not None
+        self._committed(base, document, taken)
+        if beside:
+            self._found(found, taken)
+        if listed or beside:
+            self._standing.streak = 0
+        if self._inbox.crowd:
+            self._met_others()
+        return outcomes[len(others) :]
+
+    def _note(self, taken: Sequence[Entry[R]]) -> int:
+        return max(len(taken), self._inbox.crowd, min(1, self._losses))
+
+    def _listed(self) -> Sequence[Entry[R]]:
+        with suppress(Unanswered, StoreError):
+            return self._inbox.waiting()
+        return ()
+
+    def _found(self, found: Sequence[Entry[R]], taken: Sequence[Entry[R]]) -> None:
+        keys = {entry.key for entry in taken}
+        self._standing.found = [entry for entry in found if entry.key not in keys]
+        self._inbox.crowd = len(self._standing.found)
+
+    def _committed(self, base: Snapshot, document: Document, taken: Sequence[Entry[R]]) -> None:
+        self._standing.leading = True
+        added = frozenset(recorded_since(base.document, document))
+        own = {recording.recorded_by for recording in self._recordings}
+        self._engine.told(self._ledger.key, document, recordings=len(added), others=len(added - own))
+        if self._inbox.versioned:
+            self._inbox.sweep(entry.key for entry in taken if not entry.adds(added))
+            if self._version is not None:
+                self._inbox.erase(self._key, self._version)
+        else:
+            self._inbox.remove([*(entry.key for entry in taken), *([self._key] if self._key else [])])
+
+    def _lost_to_others(self, *, seen: bool) -> None:
+        self._standing.leading = False
+        self._losses += seen  # of what was carried from an earlier commit, a stale cache explains it
+        if self._losses >= self._tuning.losses:
+            self._met_others()
+
+    def _met_others(self) -> None:
+        self._standing.met = self._clock()
+
+    # waiting
+
+    def _after_silence(self, signal: Unanswered) -> float:
+        self._silences += 1
+        if not signal.slow or self._published or not self._key:
+            return self._engine.jitter(self._silences, signal)
+        tuning, standing = self._tuning, self._standing
+        brake = max(tuning.brake_each * self._inbox.crowd, standing.brake * tuning.brake_growth + tuning.brake)
+        standing.brake = min(tuning.brake_longest, brake)
+        return max(2 * standing.pace, 0.3 * standing.brake) * self._around()
+
+    def _paced(self, began: float) -> None:
+        standing = self._standing
+        standing.pace += 0.2 * (self._clock() - began - standing.pace)
+        if not self._silences:
+            standing.brake *= self._tuning.release
+
+    def _around(self, spread: float = 0.5) -> float:
+        return 1.0 - spread + 2.0 * spread * self._random()
+
+    def _clock(self) -> float:
+        return self._engine.surroundings.clock()
+
+    def _random(self) -> float:
+        return self._engine.surroundings.random()
+
+
+def fitting(entries: Sequence[Entry[R]], own: int) -> list[Entry[R]]:
+    """Return the entries that one commit takes along: up to its bounds, or one that is too large for any, alone.
+
+    Args:
+        entries: What is waiting.
+        own: How many recordings the commit has of its own. However many, there is room for a few of others.
+    """
+    large = [entry for entry in entries if len(entry.recordings) > MAX_RECORDINGS or entry.size > MAX_BYTES]
+    if large:
+        return large[:1]
+    taken, number, size = [], min(own, MAX_OWN), 0
+    for entry in entries:
+        if number + len(entry.recordings) <= MAX_RECORDINGS and size + entry.size <= MAX_BYTES:
+            taken.append(entry)
+            number, size = number + len(entry.recordings), size + entry.size
+    return taken

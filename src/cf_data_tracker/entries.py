@@ -1,0 +1,120 @@
+"""Inbox entries: recordings on their way into a document, written so that any worker can apply them.
+
+    key    <prefix><digest>.<payload>    where that is at most 1,024 bytes: a LIST then carries what was recorded
+           <prefix><digest>              where it is more: the payload is the object's body, and is fetched
+    payload  deflated JSON, a list of recordings; in a key as base64 with `-` and `_`
+    digest   the first half of the payload's SHA-256, in hexadecimal
+
+The digest tells a whole entry from a damaged one. As each recording has an id of its own, it makes the key unique, and
+publishing the same recordings twice is publishing them once.
+
+What a recording is, this page does not know: it is handed how to write one as JSON, and back.
+"""
+
+import hashlib
+import json
+import zlib
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final, Generic, Protocol, TypeVar
+
+from cf_data_tracker.errors import TrackerError
+
+
+class Identified(Protocol):
+    """A recording on its way."""
+
+    @property
+    def recorded_by(self) -> str:
+        """Its id."""
+
+
+R = TypeVar("R", bound=Identified)
+
+MAX_KEY_BYTES: Final = 1024
+"""S3's limit for a key."""
+
+MAX_PAYLOAD_BYTES: Final = 64 << 20
+"""What a payload may grow to when it is inflated: no entry of ours is nearly as large."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Entry(Generic[R]):
+    """A published set of recordings, which go into the document together.
+
+    Attributes:
+        key: Its key.
+        recordings: What it holds.
+        size: What that is as JSON, in bytes: about what the document grows by.
+    """
+
+    key: str
+    recordings: tuple[R, ...]
+    size: int
+
+    def adds(self, added: frozenset[str]) -> bool:
+        """Return whether any of its recordings is among those that a commit added, given by id."""
+        return any(recording.recorded_by in added for recording in self.recordings)
+
+
+class UnreadableError(ValueError):
+    """An inbox entry is damaged, or written by a release that this one does not understand."""
+
+
+def sealed(prefix: str, recordings: Sequence[object]) -> tuple[str, bytes]:
+    """Return the key and the body of an entry; the body is empty where the key carries the payload.
+
+    Args:
+        prefix: What the keys of this inbox begin with.
+        recordings: The recordings as JSON values.
+    """
+    payload = zlib.compress(json.dumps(recordings, separators=(",", ":"), ensure_ascii=False).encode(), 9)
+    bare = f"{prefix}{_digest(payload)}"
+    full = f"{bare}.{urlsafe_b64encode(payload).decode().rstrip('=')}"
+    return (full, b"") if len(full.encode()) <= MAX_KEY_BYTES else (bare, payload)
+
+
+def carries_payload(key: str) -> bool:
+    """Return whether an entry can be read from its key alone."""
+    return "." in key.rpartition("/")[2]
+
+
+def opened(key: str, body: bytes, from_json: Callable[[object], R]) -> Entry[R]:
+    """Return the entry of a key; `body` is looked at only where the key does not carry the payload.
+
+    Raises:
+        UnreadableError: It is damaged, or holds what is no recording.
+    """
+    digest, dot, text = key.rpartition("/")[2].partition(".")
+    try:
+        payload = urlsafe_b64decode(f"{text}==") if dot else body
+        if _digest(payload) != digest:
+            raise UnreadableError(f"{key}: its digest does not match")
+        plain = _inflated(payload)
+        values = json.loads(plain)
+        if not isinstance(values, list) or not values:
+            raise UnreadableError(f"{key}: expected a list of recordings")
+        return Entry(key=key, recordings=tuple(map(from_json, values)), size=len(plain))
+    except (ValueError, TypeError, KeyError, AttributeError, zlib.error, RecursionError, TrackerError) as error:
+        raise UnreadableError(f"{key}: {error}") from error
+
+
+def _inflated(payload: bytes) -> bytes:
+    inflating = zlib.decompressobj()
+    plain = inflating.decompress(payload, MAX_PAYLOAD_BYTES)
+    if not inflating.eof:
+        raise UnreadableError("it is cut off, or too large")
+    return plain
+
+
+def _digest(payload: bytes) -> str:
+    return hashlib.sha256(payload).hexdigest()[:32]
+
+
+def json_size(values: Iterable[object]) -> int:
+    """Return how many bytes values take as JSON, or 0 for what is none: whoever writes it finds out."""
+    try:
+        return sum(len(json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()) for value in values)
+    except (TypeError, ValueError, RecursionError):
+        return 0
