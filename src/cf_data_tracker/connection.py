@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from cf_data_tracker.document import Document
 from cf_data_tracker.engine.batch import Batch
-from cf_data_tracker.engine.combine import Combiner, Ledger
+from cf_data_tracker.engine.combine import Combiner, Ledger, Outcome
 from cf_data_tracker.engine.commit import Engine, Patience, Surroundings, Target
 from cf_data_tracker.entries import Identified
 from cf_data_tracker.errors import ContentionError, UnsafeStoreError
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 R = TypeVar("R", bound=Identified)
 T = TypeVar("T")
+Came = TypeVar("Came", bound=Outcome)
 
 Place: TypeAlias = tuple[str, str]  # endpoint, bucket
 
@@ -138,7 +139,7 @@ class Connection:
         engine = self._here.engine
         return engine.asked(lambda: question(engine.store), key)
 
-    def commit(self, ledger: Ledger[R, T], recordings: Sequence[R]) -> Sequence[T]:
+    def commit(self, ledger: Ledger[R, Came], recordings: Sequence[R]) -> Sequence[Came]:
         """Put recordings into a document, and return what came of each. Threads of this object share commits.
 
         Raises:
@@ -236,7 +237,7 @@ class _Here:
                 self._engine = Engine(self.store, self.tally, self._patience, SURROUNDINGS)
             return self._engine
 
-    def batch(self, ledger: Ledger[R, T]) -> Batch[R, T]:
+    def batch(self, ledger: Ledger[R, Came]) -> Batch[R, Came]:
         """Return where the threads meet that record into a document."""
         with self._opening:
             if ledger.key not in self._batches:
@@ -244,7 +245,7 @@ class _Here:
                 self._batches[ledger.key] = Batch(commit, self._patience.seconds)
             return self._batches[ledger.key]
 
-    def _commit_alone(self, ledger: Ledger[R, T], recordings: Sequence[R]) -> Sequence[T]:
+    def _commit_alone(self, ledger: Ledger[R, Came], recordings: Sequence[R]) -> Sequence[Came]:
         return self.engine.commit(ledger, lambda document: ledger.record(document, recordings))
 
     @property

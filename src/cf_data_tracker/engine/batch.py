@@ -15,12 +15,12 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Final, Generic, TypeVar
 
-from cf_data_tracker.engine.combine import MAX_BYTES, MAX_OWN, Ledger
+from cf_data_tracker.engine.combine import MAX_BYTES, MAX_OWN, Ledger, Outcome
 from cf_data_tracker.entries import Identified, json_size
 from cf_data_tracker.errors import ContentionError, DocumentError, TrackerError
 
 R = TypeVar("R", bound=Identified)
-T = TypeVar("T")
+T = TypeVar("T", bound=Outcome)
 
 COMPANY: Final = 0.01
 """How long a leader waits at most, in seconds, for those whom the last commit carried to come back with more."""

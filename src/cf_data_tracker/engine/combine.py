@@ -27,10 +27,10 @@ more wait than one commit may take, the lists go on where the last one ended.
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final, Generic, NoReturn, TypeVar
+from typing import Any, Final, Generic, NoReturn, Protocol, TypeVar
 
 from cf_data_tracker.document import Document, recorded_since
-from cf_data_tracker.engine.commit import Commit, Engine, Snapshot, Target, Waiting
+from cf_data_tracker.engine.commit import Commit, Engine, Rule, Snapshot, Target, Waiting
 from cf_data_tracker.engine.inbox import Inbox
 from cf_data_tracker.entries import Entry, Identified
 from cf_data_tracker.errors import StoreError
@@ -47,7 +47,18 @@ MAX_BYTES: Final = 1 << 20
 
 
 R = TypeVar("R", bound=Identified)
-T = TypeVar("T")
+
+
+class Outcome(Protocol):
+    """What came of a recording."""
+
+    @property
+    def created(self) -> bool:
+        """Whether it is this recording that the document has."""
+
+
+T = TypeVar("T", bound=Outcome)
+Outcomes = TypeVar("Outcomes")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,6 +90,7 @@ class Tuning:
         slower: By what factor.
         eagerness: How many of those who wait should combine after one look.
         growth: By what factor each further look raises that.
+        growth_idle: The same, where the document has not changed since the look before.
         beside_every: Every how many commits in a row the inbox is listed beside the write.
         ahead: From how many waiting entries on the leader lists before its write.
         brake: Seconds that a request for fewer requests (503) adds to the wait before publishing.
@@ -96,6 +108,7 @@ class Tuning:
     slower: float = 1.5
     eagerness: float = 1.0
     growth: float = 3.0
+    growth_idle: float = 10.0
     beside_every: int = 4
     ahead: int = 3
     beside_crowd: int = 2
@@ -159,7 +172,7 @@ class _Combined(Commit[Sequence[T]], Generic[R, T]):
     def __init__(
         self, engine: Engine, ledger: Ledger[R, T], recordings: Sequence[R], standing: _Standing[R], tuning: Tuning
     ) -> None:
-        super().__init__(engine, ledger, lambda document: ledger.record(document, recordings))
+        super().__init__(engine, ledger, _remembering(lambda document: ledger.record(document, recordings)))
         self._ledger = ledger
         self._recordings = recordings
         self._standing = standing
@@ -167,13 +180,14 @@ class _Combined(Commit[Sequence[T]], Generic[R, T]):
         self._tuning = tuning
         self._losses = 0  # writes lost that replaced what this commit had read
         self._looks = 0  # at the document, in vain, since the recordings were published
+        self._zeal = 1.0  # what these looks make of the eagerness
         self._silences = 0  # requests without an answer
         self._braked = False
         self._key = ""  # of the entry, once it may have been published
         self._published = False  # whether that was answered
         self._version: str | None = None
         if engine.surroundings.clock() - standing.ended > tuning.memory * standing.pace:
-            standing.streak, standing.found = 0, ()  # a while ago: nobody starved behind that, and it is stale
+            standing.streak, standing.found, self._inbox.crowd = 0, (), 0  # all that was a while ago
 
     @property
     def in_doubt(self) -> bool:
@@ -251,6 +265,9 @@ class _Combined(Commit[Sequence[T]], Generic[R, T]):
         except Unanswered as signal:
             self._key = key if signal.sent else known
             raise
+        except StoreError:
+            self._key = known
+            raise
         if not self._inbox.usable:
             self._key = known
             return self._alone()
@@ -259,10 +276,12 @@ class _Combined(Commit[Sequence[T]], Generic[R, T]):
         raise Waiting(self._standing.pace * self._tuning.first_look * self._around(0.25))
 
     def _look_again(self) -> Sequence[T]:
-        base = self._look()
+        before, base = self._carried(), self._look()
         document, outcomes = self._rule(base.document)
         if document is base.document:
             return self._landed(outcomes)
+        if self._looks:  # where nobody has committed anything since the last look, perhaps nobody is at it
+            self._zeal *= self._tuning.growth_idle if base is before else self._tuning.growth
         self._inbox.crowd = base.waiting or self._inbox.crowd
         chance = self._chance()
         if self._random() >= chance:
@@ -274,8 +293,10 @@ class _Combined(Commit[Sequence[T]], Generic[R, T]):
         return self._put(base, entries)
 
     def _chance(self) -> float:
-        eager = self._tuning.eagerness * self._tuning.growth ** min(self._looks, 20)
-        return min(1.0, eager / max(1, self._inbox.crowd))
+        return min(1.0, self._tuning.eagerness * self._zeal / max(1, self._inbox.crowd))
+
+    def _carried(self) -> Snapshot | None:
+        return self._engine.carried.get(self._ledger.key)
 
     def _wait(self) -> NoReturn:
         self._looks += 1
@@ -288,8 +309,8 @@ class _Combined(Commit[Sequence[T]], Generic[R, T]):
         self._standing.leading = False
         if self._version is not None:
             self._inbox.erase(self._key, self._version)
-        elif self._unanswered:
-            self._inbox.remove([self._key])
+        elif self._unanswered or not all(outcome.created for outcome in outcomes):
+            self._inbox.remove([self._key])  # it may be that nobody else has met it
         return outcomes
 
     # the write
@@ -298,7 +319,10 @@ class _Combined(Commit[Sequence[T]], Generic[R, T]):
         """Write the document with our recordings and those of the entries, as far as they fit."""
         taken = fitting(entries, len(self._recordings))
         others = [recording for entry in taken for recording in entry.recordings]
-        document, outcomes = self._ledger.record(base.document, [*others, *self._recordings])
+        if others:
+            document, outcomes = self._ledger.record(base.document, [*others, *self._recordings])
+        else:
+            document, outcomes = self._rule(base.document)
         if document is None:
             raise AssertionError("a rule that has something to add gives a document")
         beside = not listed and self._standing.streak >= (
@@ -383,6 +407,20 @@ class _Combined(Commit[Sequence[T]], Generic[R, T]):
 
     def _random(self) -> float:
         return self._engine.surroundings.random()
+
+
+def _remembering(rule: Rule[Outcomes]) -> Rule[Outcomes]:
+    """Apply a rule to the same document once, however often it is asked."""
+    last: list[tuple[Document, tuple[Document | None, Outcomes]]] = []
+
+    def applied(document: Document | None) -> tuple[Document | None, Outcomes]:
+        if document is None:  # other documents that the rule reads may have come since
+            return rule(document)
+        if not last or last[0][0] is not document:
+            last[:] = [(document, rule(document))]
+        return last[0][1]
+
+    return applied
 
 
 def fitting(entries: Sequence[Entry[R]], own: int) -> list[Entry[R]]:
