@@ -551,6 +551,16 @@ class TestPermissions:
 class TestErrors:
     """What a call raises when the store does not do as it should."""
 
+    def test_contention_that_goes_on_after_it_was_published_is_an_unknown_outcome(self) -> None:
+        """Others may commit the record yet; calling again is safe."""
+        here = world(writes=[Fate.CONFLICT] * 3, patience=Patience(attempts=3, first=0.0))
+        version = here.record()
+        with pytest.raises(OutcomeUnknownError, match="published for others? .*commit.*calling again is safe"):
+            here.cleaner.record(version, ["a.parquet"])
+        assert {} == versions_in(here.cleaner.document("vitals"))
+        assert here.cleaner.record(version, ["a.parquet"]).version == 1
+        assert {"FY2023": 1} == versions_in(here.stored())
+
     def test_contention_ends_in_an_error(self) -> None:
         """Nothing was written."""
         here = world(writes=[Fate.CONFLICT] * 2, patience=Patience(attempts=2, first=0.0))

@@ -25,7 +25,7 @@ from cf_data_tracker import CleanTracker, FileVersion, Tracker
 from cf_data_tracker.cli import main
 from cf_data_tracker.cli.app import app
 from cf_data_tracker.connection import Connection
-from cf_data_tracker.errors import DocumentVanishedError, ReadDeniedError
+from cf_data_tracker.errors import DeniedError, DocumentVanishedError, ReadDeniedError
 from cf_data_tracker.settings import raw_access
 from cf_data_tracker.store import ANYTHING, Conflict, Replacing, Unanswered, Written
 from cf_data_tracker.stores import probe
@@ -33,6 +33,7 @@ from cf_data_tracker.stores.memory import MemoryStore
 from cf_data_tracker.stores.probe import Diagnosis, examine
 from cf_data_tracker.stores.s3 import S3Store, open_client
 from conftest import access_to, make_bucket
+from fates import INBOX
 from servers.server import Server
 
 if TYPE_CHECKING:
@@ -696,12 +697,30 @@ def test_an_invalid_name_is_a_usage_error(arguments: list[str]) -> None:
 
 
 @pytest.mark.usefixtures("s3")
-def test_lost_races_are_exit_code_4(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where others keep winning until the time is out, nothing was written, and the exit code is 4."""
-    monkeypatch.setattr(S3Store, "write", _raising(Conflict("lost")))
-    result = record("q1.zip", "--timeout", "0.1")
+@pytest.mark.parametrize(
+    ("inbox", "told"),
+    [
+        (None, "it was published for others to commit; .* calling again is safe"),
+        (Unanswered("silence"), "it may have been published for others to commit; .* calling again is safe"),
+        (DeniedError("403"), "other workers kept committing to s3://.*; nothing was written, try later"),
+    ],
+    ids=["published", "perhaps published", "not published"],
+)
+def test_lost_races_are_exit_code_4(monkeypatch: pytest.MonkeyPatch, inbox: Exception | None, told: str) -> None:
+    """Where others keep winning until the time is out, the exit code is 4, and it is told what is known."""
+    write = S3Store.write
+
+    def lose(store: S3Store, key: str, body: bytes, *, replacing: Replacing, waiting: int = 0) -> Written:
+        if not key.startswith(INBOX):
+            raise Conflict("lost")
+        if inbox is not None:
+            raise inbox
+        return write(store, key, body, replacing=replacing, waiting=waiting)
+
+    monkeypatch.setattr(S3Store, "write", lose)
+    result = record("q1.zip", "--timeout", "0.3")
     assert (4, "") == (result.exit_code, result.stdout)
-    assert "other workers kept committing" in error_of(result)
+    assert re.search(told, error_of(result))
 
 
 @pytest.mark.usefixtures("s3")

@@ -1,4 +1,4 @@
-"""A bucket as seen from a process: what travels, what is opened anew, who takes turns, and what is never shown."""
+"""A bucket as seen from a process: what travels, what is opened anew, what threads share, and what is never shown."""
 
 import logging
 import os
@@ -15,7 +15,7 @@ import pytest
 from botocore.stub import Stubber
 
 from cf_data_tracker.clean import CleanTracker
-from cf_data_tracker.connection import Connection
+from cf_data_tracker.connection import Connection, beside
 from cf_data_tracker.document import raw_document, versions_of
 from cf_data_tracker.engine.commit import Patience
 from cf_data_tracker.errors import ContentionError, DocumentVanishedError, StoreError, TrackerError, UnsafeStoreError
@@ -27,6 +27,7 @@ from cf_data_tracker.stores.probe import RACERS
 from cf_data_tracker.stores.s3 import open_client
 from cf_data_tracker.tracker import Tracker
 from conftest import access_to, connection_to, make_bucket
+from fates import Fate as Fates
 from fates import FatefulStore
 from servers.proxy import Fate, FaultyProxy, Seen, always
 from servers.server import Server
@@ -315,9 +316,10 @@ class TestExamination:
 class Blind(MemoryStore):
     """A store that looks at no ETag."""
 
-    def write(self, key: str, body: bytes, *, replacing: Replacing) -> Written:
+    def write(self, key: str, body: bytes, *, replacing: Replacing, waiting: int = 0) -> Written:
         """Put the object, whatever it replaces."""
-        return super().write(key, body, replacing=ANYTHING if isinstance(replacing, str) else replacing)
+        blindly = ANYTHING if isinstance(replacing, str) else replacing
+        return super().write(key, body, replacing=blindly, waiting=waiting)
 
 
 class TestForks:
@@ -402,12 +404,12 @@ class Held(MemoryStore):
         self._home = os.getpid()
         self.entered, self.leave = threading.Event(), threading.Event()
 
-    def write(self, key: str, body: bytes, *, replacing: Replacing) -> Written:
+    def write(self, key: str, body: bytes, *, replacing: Replacing, waiting: int = 0) -> Written:
         """Put the object, if need be later."""
         if os.getpid() == self._home:
             self.entered.set()
             assert self.leave.wait(10)
-        return super().write(key, body, replacing=replacing)
+        return super().write(key, body, replacing=replacing, waiting=waiting)
 
 
 class TestPickles:
@@ -524,18 +526,35 @@ def in_threads(number: int, act: Callable[[int], object]) -> None:
         raise errors[0]
 
 
-class TestTurns:
-    """Threads of one tracker take turns at a document."""
+class TestThreads:
+    """Threads of one tracker share commits to a document."""
 
     def test_threads_do_not_get_in_each_others_way(self, embedded: Server, schema: str) -> None:
-        """Sixty-four threads record sixty-four files: all are there, and no write lost to another."""
+        """Sixty-four threads record sixty-four files: all are there, no write lost to another, and many share one."""
         tracker = Tracker.over(connection_to(embedded))
         in_threads(64, lambda number: record(tracker, schema, f"{number}.zip"))
         assert sorted(f"{number}.zip" for number in range(64)) == sorted(files_of(embedded, schema))
-        assert (64, 0) == (tracker.stats.commits, tracker.stats.conflicts)
-        assert {"read": 1, "write": 64} == dict(tracker.stats.requests)
+        stats = tracker.stats
+        assert (1, stats.commits, 0) == (stats.requests["read"], stats.requests["write"], stats.conflicts)
+        assert 32 >= stats.commits
 
-    def test_a_thread_that_does_not_get_its_turn_gives_up(self, schema: str) -> None:
+    def test_two_that_record_the_same_file_at_once_are_told_the_same_number(self, schema: str) -> None:
+        """Though one commit carries both, one of them creates it."""
+        store = Held()
+        tracker = Tracker.over(Connection(Access(bucket="raw"), store=store))
+        outcomes: list[Recorded] = []
+        threads = [threading.Thread(target=record, args=(tracker, schema))]
+        threads += [threading.Thread(target=lambda: outcomes.append(record(tracker, schema, "b.zip"))) for _ in "12"]
+        for thread in threads:
+            thread.start()
+        assert store.entered.wait(10)
+        store.leave.set()
+        for thread in threads:
+            thread.join()
+        assert [2, 2] == [done.version for done in outcomes] or [1, 1] == [done.version for done in outcomes]
+        assert [False, True] == sorted(done.created for done in outcomes)
+
+    def test_a_thread_that_is_not_carried_in_time_gives_up(self, schema: str) -> None:
         """It waits for as long as a call may take, and then nothing of it was written."""
         store = Held()
         connection = Connection(Access(bucket="raw"), store=store, patience=Patience(seconds=0.05))
@@ -551,7 +570,7 @@ class TestTurns:
         assert tracker.exists(schema, "births", "FY2023", "a.zip")
 
     def test_documents_do_not_wait_for_each_other(self, schema: str) -> None:
-        """A turn is a turn at one document."""
+        """What is in flight to one holds up nobody at another."""
         store = Held()
         tracker = Tracker.over(Connection(Access(bucket="raw"), store=store, patience=Patience(seconds=10.0)))
         first = threading.Thread(target=record, args=(tracker, schema))
@@ -565,7 +584,7 @@ class TestTurns:
         first.join()
         other.join()
 
-    def test_a_turn_ends_with_an_error_too(self, schema: str) -> None:
+    def test_an_error_ends_a_commit_too(self, schema: str) -> None:
         """Who fails lets the next one in."""
         store = MemoryStore()
         etag = store.write(raw_key(schema), b"rubbish", replacing=None).etag
@@ -574,6 +593,49 @@ class TestTurns:
             record(tracker, schema)
         store.write(raw_key(schema), b'{"tables":[]}', replacing=etag)
         assert record(tracker, schema).created
+
+
+class TestCombining:
+    """Whether workers commit for each other."""
+
+    LOST: Final = (Fates.CONFLICT,) * 5
+
+    def test_a_worker_that_keeps_losing_asks_others_to_commit_for_it(self) -> None:
+        """It publishes what it has to record."""
+        store = FatefulStore(MemoryStore(), writes=self.LOST)
+        tracker = Tracker.over(Connection(Access(bucket="raw"), store=store, patience=Patience(first=0.0)))
+        assert record(tracker, "vitals").created
+        assert "publish" in store.calls
+
+    @pytest.mark.parametrize("way", ["made so", "pickle"])
+    def test_one_that_does_not_combine_tries_again_by_itself(self, way: str) -> None:
+        """It neither publishes nor looks for what others have published; so does a copy of it."""
+        store = FatefulStore(MemoryStore(), writes=self.LOST)
+        connection = Connection(Access(bucket="raw"), store=store, patience=Patience(first=0.0), combining=False)
+        if way == "pickle":
+            sent = pickle.dumps(Connection(connection.access, patience=connection.patience, combining=False))
+            connection = pickle.loads(sent)
+            connection._store = store  # noqa: SLF001 - a store with a story does not travel
+        assert record(Tracker.over(connection), "vitals").created
+        assert {"read", "write"} == set(store.calls)
+        assert 6 == store.calls.count("write")
+
+    def test_a_task_beside_ones_own_work_gives_its_result(self) -> None:
+        """Or raises what it raised, where that is asked for."""
+
+        def fails() -> None:
+            raise StoreError("refused")
+
+        assert "done" == beside(lambda: "done")()
+        failed = beside(fails)
+        with pytest.raises(StoreError, match="refused"):
+            failed()
+
+    def test_a_task_beside_ones_own_work_is_begun_at_once(self) -> None:
+        """By a thread of its own: who began it goes on meanwhile."""
+        threads: list[threading.Thread] = []
+        beside(lambda: threads.append(threading.current_thread()))()
+        assert [threading.current_thread()] != threads
 
 
 class TestSecrets:

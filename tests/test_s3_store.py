@@ -1,6 +1,7 @@
 """S3 on boto3: each row of the table of statuses, what a client sends, and that no message shows a secret."""
 
 import contextlib
+import io
 import os
 import re
 import socket
@@ -22,9 +23,16 @@ import pytest
 from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.credentials import RefreshableCredentials
-from botocore.stub import Stubber
+from botocore.stub import ANY, Stubber
 
-from cf_data_tracker.errors import DocumentVanishedError, ReadDeniedError, StoreError, TrackerError, UnsafeStoreError
+from cf_data_tracker.errors import (
+    DeniedError,
+    DocumentVanishedError,
+    ReadDeniedError,
+    StoreError,
+    TrackerError,
+    UnsafeStoreError,
+)
 from cf_data_tracker.settings import Access
 from cf_data_tracker.store import ANYTHING, UNCHANGED, Conflict, Replacing, Store, Stored, Unanswered, Written
 from cf_data_tracker.stores.s3 import ADVICE, CONFLICTS, Quoting, S3Store, access_of, open_client
@@ -297,7 +305,7 @@ class TestDenied:
     def test_any_other_denial_names_the_permission(self, aws: Scripted, operation: str) -> None:
         """The message says which permission to give."""
         error = meaning(aws, operation, "AccessDenied", 403)
-        assert StoreError is type(error)
+        assert DeniedError is type(error)
         assert f"access denied; allow {ACTIONS[operation]} on it" in str(error)
         assert "s3:ListBucket on the bucket" not in str(error)
 
@@ -305,6 +313,7 @@ class TestDenied:
     def test_a_denial_without_a_code_is_one_too(self, aws: Scripted, operation: str) -> None:
         """A gateway in between may send a page of its own; the status is enough."""
         error = meaning(aws, operation, "", 403)
+        assert isinstance(error, DeniedError)
         assert isinstance(error, ReadDeniedError) == (operation == "get_object")
         assert f"allow {ACTIONS[operation]} on it" in str(error)
 
@@ -553,7 +562,7 @@ class TestDeletingMany:
     def test_an_object_that_may_not_be_deleted_is_named(self, aws: Scripted) -> None:
         """With the permission that is missing, as if it had been asked for alone."""
         error = refusal(lambda: self.refused(aws, "AccessDenied"))
-        assert StoreError is type(error)
+        assert DeniedError is type(error)
         assert "s3://raw/key-AccessDenied: access denied; allow s3:DeleteObject on it" == str(error)
 
     def test_any_other_refusal_is_told_in_the_words_of_the_store(self, aws: Scripted) -> None:
@@ -609,7 +618,7 @@ class TestErasing:
         """Who may delete objects may not delete their versions yet."""
         aws.stubber.add_client_error("delete_object", "AccessDenied", http_status_code=403)
         error = refusal(lambda: aws.store.erase("k", "v1"))
-        assert StoreError is type(error)
+        assert DeniedError is type(error)
         assert "s3://raw/k: access denied; allow s3:DeleteObjectVersion on it" == str(error)
 
     @pytest.mark.parametrize("code", ["NoSuchVersion", "NoSuchKey", "404"])
@@ -631,6 +640,34 @@ class TestErasing:
         said = {"ETag": '"e1"'} if version is None else {"ETag": '"e1"', "VersionId": version}
         aws.stubber.add_response("put_object", said)
         assert Written(etag='"e1"', version=version) == aws.store.write("k", b"{}", replacing=None)
+
+    def test_what_was_written_while_no_versions_were_kept_has_none(self, aws: Scripted) -> None:
+        """S3 calls it `null` once they are; nobody may erase that for one's own."""
+        aws.stubber.add_response("put_object", {"ETag": '"e1"', "VersionId": "null"})
+        assert aws.store.write("k", b"{}", replacing=None).version is None
+
+
+class TestNotes:
+    """What a writer notes beside a document: metadata, which anybody who may write it could have set."""
+
+    @pytest.mark.parametrize(("waiting", "metadata"), [(0, {}), (12, {"waiting": "12"})])
+    def test_a_note_is_sent_as_metadata(self, aws: Scripted, waiting: int, metadata: dict[str, str]) -> None:
+        """None is sent where there is nothing to note."""
+        sent = {"Bucket": "raw", "Key": "k", "Body": ANY, "ContentType": ANY, "IfNoneMatch": "*", "Metadata": metadata}
+        aws.stubber.add_response("put_object", {"ETag": '"e1"'}, sent)
+        aws.store.write("k", b"{}", replacing=None, waiting=waiting)
+
+    @pytest.mark.parametrize(
+        ("text", "number"), [("7", 7), ("", 0), ("-7", 0), ("7.5", 0), ("many", 0), ("²", 0), ("9" * 10, 0)]
+    )
+    def test_a_note_that_is_no_number_is_none(self, aws: Scripted, text: str, number: int) -> None:
+        """Nor is one that cannot be meant."""
+        aws.stubber.add_response(
+            "get_object", {"Body": io.BytesIO(b"{}"), "ETag": '"e1"', "Metadata": {"waiting": text}}
+        )
+        there = aws.store.read("k")
+        assert isinstance(there, Stored)
+        assert number == there.waiting
 
 
 class TestOpening:

@@ -126,15 +126,32 @@ def body_of(store: Store, key: str) -> bytes | None:
     return there.body if isinstance(there, Stored) else None
 
 
+def note_of(store: Store, key: str) -> int:
+    """Return how many others its writer has seen waiting."""
+    there = store.read(key)
+    assert isinstance(there, Stored)
+    return there.waiting
+
+
 def test_a_missing_object_reads_as_nothing(store: Store, key: str) -> None:
     """Where there is no object, a read gives `None`."""
     assert store.read(key) is None
 
 
 def test_what_was_written_is_read_with_its_etag(store: Store, key: str) -> None:
-    """A read gives the bytes, and the ETag that the write gave."""
-    etag = store.write(key, b'{"a": 1}', replacing=None).etag
-    assert Stored(body=b'{"a": 1}', etag=etag) == store.read(key)
+    """A read gives the bytes, and the ETag that the write gave; where versions are kept, that too."""
+    written = store.write(key, b'{"a": 1}', replacing=None)
+    assert Stored(body=b'{"a": 1}', etag=written.etag, version=written.version) == store.read(key)
+
+
+def test_a_note_is_read_with_what_it_was_written_with(store: Store, key: str) -> None:
+    """It belongs to that write alone, as the ETag does: the next one leaves its own, or none."""
+    etag = store.write(key, b"1", replacing=None, waiting=7).etag
+    assert 7 == note_of(store, key)
+    store.write(key, b"2", replacing=etag)
+    assert 0 == note_of(store, key)
+    store.write(key, b"3", replacing=ANYTHING, waiting=1000)
+    assert 1000 == note_of(store, key)
 
 
 def test_a_create_only_write_onto_an_object_conflicts(store: Store, key: str) -> None:

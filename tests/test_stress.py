@@ -15,6 +15,9 @@ from cf_data_tracker.connection import Connection
 from cf_data_tracker.engine.commit import Patience
 from cf_data_tracker.errors import InvalidNameError
 from cf_data_tracker.model import FileVersion
+from cf_data_tracker.names import aside_key, inbox_prefix, raw_key
+from cf_data_tracker.settings import Access
+from cf_data_tracker.store import ANYTHING
 from cf_data_tracker.stress import Options, Progress, Report, run
 from cf_data_tracker.stress.plan import plan
 from cf_data_tracker.stress.verdict import Acknowledged, judge
@@ -49,7 +52,9 @@ class TestPlan:
         assert {new.file[:6] for new in last} == {"worker"}
 
 
-def told(file: str, version: int, *, created: bool = True, began: float = 0.0, ended: float = 1.0) -> Acknowledged:
+def told(  # noqa: PLR0913 - an acknowledgement has that many properties
+    file: str, version: int, *, created: bool = True, began: float = 0.0, ended: float = 1.0, host: str = ""
+) -> Acknowledged:
     """Return an acknowledgement of a file of t/f."""
     return Acknowledged(
         worker=0,
@@ -60,9 +65,7 @@ def told(file: str, version: int, *, created: bool = True, began: float = 0.0, e
         created=created,
         began=began,
         ended=ended,
-        requests=1,
-        writes=1,
-        conflicts=0,
+        host=host,
     )
 
 
@@ -148,6 +151,25 @@ class TestVerdict:
             [told("a", 2, began=0, ended=2), told("b", 1, began=1, ended=3)], [there("b", 1), there("a", 2)]
         ).clean
 
+    def test_times_of_two_machines_are_not_compared(self) -> None:
+        """Each machine has a clock of its own: what one tells of an order that the other breaks is no violation."""
+        acknowledged = [
+            told("a", 2, began=0, ended=1, host="one"),
+            told("b", 1, began=2, ended=3, host="other"),
+            told("b", 1, created=False, began=0, ended=0.5, host="one"),
+        ]
+        assert judge(acknowledged, [there("b", 1), there("a", 2)]).clean
+
+    def test_a_machine_is_judged_by_its_own_clock_beside_others(self) -> None:
+        """The fourth invariant holds for the recordings of each machine by themselves."""
+        acknowledged = [
+            told("c", 3, began=0, ended=1, host="one"),
+            told("b", 2, began=0, ended=9, host="other"),
+            told("a", 1, began=2, ended=3, host="one"),
+        ]
+        verdict = judge(acknowledged, [there("a", 1), there("b", 2), there("c", 3)])
+        assert verdict.violations == ("t/f/c: version 3 was acknowledged before 1 began",)
+
     def test_a_file_that_was_there_before_its_creator_began_is_wrong(self) -> None:
         """A recording cannot have found what nobody had yet begun to record."""
         verdict = judge([told("a", 1, began=5, ended=6), told("a", 1, created=False, ended=1)], [there("a", 1)])
@@ -170,11 +192,46 @@ def assert_spotless(report: Report) -> None:
 class TestRuns:
     """Worker processes against a real S3 server."""
 
-    def test_eight_workers_lose_nothing(self, server: Server) -> None:
+    @pytest.mark.parametrize("strategy", ["combining", "cas"])
+    def test_eight_workers_lose_nothing(self, server: Server, strategy: str) -> None:
         """8 workers x 25 files: 200 recordings of 132 files, each there once."""
-        report = silently(connection_to(server), Options(workers=8, files=25))
+        report = silently(connection_to(server), Options(workers=8, files=25, strategy=strategy))
         assert_spotless(report)
-        assert (200, 132, 132) == (len(report.acknowledged), report.versions, report.revision)
+        assert (200, 132) == (len(report.acknowledged), report.versions)
+
+    def test_every_commit_is_seen(self, server: Server) -> None:
+        """Workers report their commits: all revisions, with as many recordings in them as the document has versions."""
+        report = silently(connection_to(server), Options(workers=6, files=10))
+        assert_spotless(report)
+        assert list(range(1, report.revision + 1)) == [commit.revision for commit in report.commits]
+        assert report.versions == sum(commit.recordings for commit in report.commits)
+        assert report.stats.combined == sum(commit.others for commit in report.commits)
+        assert all(0 <= commit.at <= report.seconds for commit in report.commits)
+
+    def test_without_combining_each_commits_for_itself(self, server: Server) -> None:
+        """With the strategy `cas` a commit has one recording, and nothing is listed."""
+        report = silently(connection_to(server), Options(workers=6, files=10, strategy="cas"))
+        assert_spotless(report)
+        assert (report.versions, 1, 0) == (report.revision, report.max_batch, report.stats.combined)
+        assert {"read", "write"} == set(report.stats.requests)
+
+    def test_requests_are_those_of_the_workers_since_the_word(self, embedded: Server) -> None:
+        """A lone worker that records three files of its own reads once at the start, and writes each."""
+        report = silently(connection_to(embedded), Options(workers=1, files=3))
+        assert {"read": 1, "write": 3} == report.stats.requests
+        assert (1.0, 4 / 3) == (report.per_recording(report.attempts), report.per_recording(report.requests))
+
+    def test_a_store_can_be_made_as_slow_as_s3(self, embedded: Server) -> None:
+        """With the latencies of S3 no recording of a lone worker, which is a write each, is done within 25 ms."""
+        report = silently(connection_to(embedded), Options(workers=1, files=3, latency="s3"))
+        assert_spotless(report)
+        assert min(report.latencies) >= 0.025
+        assert embedded.endpoint_url == report.endpoint
+
+    def test_only_a_store_at_http_can_be_made_slow(self) -> None:
+        """The proxy does not speak TLS, and AWS has no latency to add."""
+        with pytest.raises(InvalidNameError, match="must be http://host:port"):
+            silently(Connection(Access(bucket="raw", endpoint_url="https://127.0.0.1:1")), Options(latency="s3"))
 
     def test_blind_writes_lose(self, server: Server) -> None:
         """On the same server, reading, changing and putting back blindly loses acknowledged files."""
@@ -204,6 +261,22 @@ class TestRuns:
         assert connection.store.list(f"{schema}/") == []
         assert connection.store.list("_cf_tracker/") == []
 
+    @pytest.mark.parametrize("strategy", ["combining", "cas"])
+    def test_what_workers_left_in_the_inbox_is_removed(self, embedded: Server, schema: str, strategy: str) -> None:
+        """What stands in the document's inbox at the end, or was set aside from it, goes; `cas` looks at none."""
+        connection, inbox = connection_to(embedded), inbox_prefix(raw_key(schema))
+        left = {f"{inbox}left-behind", aside_key(f"{inbox}set-aside")}
+
+        def leave(progress: Progress) -> None:
+            if progress.phase == "recording":
+                for key in left:
+                    connection.store.write(key, b"", replacing=ANYTHING)
+
+        run(connection, Options(workers=1, files=2, schema=schema, strategy=strategy), leave)
+        there = {*connection.store.list(inbox), *connection.store.list(aside_key(inbox))}
+        connection.store.delete(*left)
+        assert (set() if strategy == "combining" else left) == there
+
     def test_a_run_that_is_broken_off_leaves_nothing(self, embedded: Server, schema: str) -> None:
         """On Ctrl-C the workers are ended, and the document is removed."""
 
@@ -227,7 +300,15 @@ class TestRuns:
 
     @pytest.mark.parametrize(
         "wrong",
-        [{"workers": 0}, {"workers": 513}, {"files": 0}, {"strategy": "hope"}, {"kill": 1.5}, {"schema": "a/b"}],
+        [
+            {"workers": 0},
+            {"workers": 513},
+            {"files": 0},
+            {"strategy": "hope"},
+            {"latency": "moon"},
+            {"kill": 1.5},
+            {"schema": "a/b"},
+        ],
     )
     def test_options_out_of_their_range_are_refused(self, wrong: dict[str, Any]) -> None:
         """Each option says what it may be."""
@@ -278,6 +359,23 @@ class TestCommandLine:
         found = json.loads(figures.read_text())
         assert (12, 0, 0, True) == (found["recordings"], found["lost"], found["duplicated"], found["clean"])
         assert {"p50", "p95", "p99", "max"} == set(found["latency_seconds"])
+        assert ("combining", "none", "processes") == (found["strategy"], found["latency"], found["executor"])
+        assert found["requests_per_recording"] == sum(found["requests"].values()) / 12
+        assert {"mean", "max"} == set(found["batch"])
+
+    def test_a_page_is_written(self, scratch: Path) -> None:
+        """`--report` writes a page with the verdict."""
+        page = scratch / "report.html"
+        result = CliRunner().invoke(app, ["stress", "--workers", "2", "--files", "2", "--report", str(page)])
+        assert result.exit_code == 0, result.output
+        assert '<p class="verdict">Clean.</p>' in page.read_text(encoding="utf-8")
+
+    @pytest.mark.parametrize("place", [["--bucket", "raw"], ["--endpoint-url", "http://127.0.0.1:1"]])
+    def test_only_the_local_server_is_made_slow(self, place: list[str]) -> None:
+        """`--latency` with a store of one's own is a usage error that says why."""
+        result = CliRunner().invoke(app, ["stress", "--latency", "s3", *place])
+        assert result.exit_code == 2
+        assert "only the local S3 can be made slow" in " ".join(result.stderr.split())
 
     def test_figures_may_go_to_standard_output(self) -> None:
         """`--json -` prints the figures alone there; the table goes to standard error."""
@@ -306,10 +404,13 @@ class TestCommandLine:
         assert result.exit_code == 0, result.output
         assert server.endpoint_url in result.output
 
-    @pytest.mark.parametrize("place", [".", "nowhere/figures.json"])
-    def test_figures_that_have_no_place_to_go_are_told_before_the_run(self, scratch: Path, place: str) -> None:
+    @pytest.mark.parametrize("option", ["--json", "--report"])
+    @pytest.mark.parametrize("place", [".", "nowhere/figures"])
+    def test_figures_that_have_no_place_to_go_are_told_before_the_run(
+        self, scratch: Path, option: str, place: str
+    ) -> None:
         """A folder, or a file in a folder that does not exist, is a usage error."""
-        result = CliRunner().invoke(app, ["stress", "--json", str(scratch / place)])
+        result = CliRunner().invoke(app, ["stress", option, str(scratch / place)])
         assert result.exit_code == 2
         assert "is no file that can be written" in result.stderr
         assert "Verdict" not in result.output

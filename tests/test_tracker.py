@@ -695,11 +695,24 @@ class TestErrors:
     """What a call raises when the store does not do as it should."""
 
     def test_contention_ends_in_an_error(self, memory: MemoryStore) -> None:
-        """Others kept winning; nothing was written."""
-        tracker = over(FatefulStore(memory, writes=[Fate.CONFLICT] * 3), attempts=3, first=0.0)
+        """Others kept winning; nothing was written, and nothing was published for others to commit."""
+        tracker = over(FatefulStore(memory, writes=[Fate.CONFLICT] * 2), attempts=2, first=0.0)
         with pytest.raises(ContentionError, match="nothing was written"):
             record(tracker)
         assert [] == memory.list("")
+
+    def test_contention_that_goes_on_after_it_was_published_is_an_unknown_outcome(self, memory: MemoryStore) -> None:
+        """Others may commit it yet; calling again is safe, and records it once, whoever does so."""
+        tracker = over(FatefulStore(memory, writes=[Fate.CONFLICT] * 9), attempts=3, first=0.0)
+        with pytest.raises(OutcomeUnknownError, match="published for others? .*commit.*calling again is safe"):
+            record(tracker)
+        assert [] == tracker.tables("vitals")
+        fresh = over(memory)
+        assert [1, 2, 1] == [record(fresh, file).version for file in ("a.zip", "b.zip", "a.zip")]
+        for number in range(20):  # meanwhile the inbox is looked at, and what waits there is met
+            record(fresh, f"{number}.zip")
+        assert list(range(1, 23)) == [version.version for version in fresh.history("vitals", "births")]
+        assert 22 == len({version.file for version in fresh.history("vitals", "births")})
 
     @pytest.mark.parametrize("fate", [Fate.ANSWER_LOST, Fate.LOST, Fate.NOT_SENT, Fate.CONFLICT, Fate.SLOW_DOWN])
     def test_whatever_befalls_a_write_the_files_are_recorded_once(self, memory: MemoryStore, fate: Fate) -> None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 from cf_data_tracker.document import Document
 from cf_data_tracker.engine.batch import Batch
 from cf_data_tracker.engine.combine import Combiner, Ledger, Outcome
-from cf_data_tracker.engine.commit import Engine, Patience, Surroundings, Target
+from cf_data_tracker.engine.commit import Engine, Patience, Surroundings, Target, at_once
 from cf_data_tracker.entries import Identified
 from cf_data_tracker.errors import ContentionError, UnsafeStoreError
 from cf_data_tracker.settings import Access, is_aws
@@ -48,7 +48,10 @@ def beside(task: Callable[[], T]) -> Callable[[], T]:
         except BaseException as error:  # noqa: BLE001 - it is raised where the result is asked for
             future.set_exception(error)
 
-    threading.Thread(target=run, name="cf-data-tracker").start()
+    try:
+        threading.Thread(target=run, name="cf-data-tracker").start()
+    except RuntimeError:  # no thread is to be had: there are too many, or the interpreter is about to end
+        return at_once(task)
     return future.result
 
 

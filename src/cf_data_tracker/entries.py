@@ -68,10 +68,13 @@ def sealed(prefix: str, recordings: Sequence[object]) -> tuple[str, bytes]:
     Args:
         prefix: What the keys of this inbox begin with.
         recordings: The recordings as JSON values.
+
+    Raises:
+        TypeError, ValueError, RecursionError: They are none.
     """
-    payload = zlib.compress(json.dumps(recordings, separators=(",", ":"), ensure_ascii=False).encode(), 9)
+    payload = zlib.compress(_as_json(recordings), 9)
     bare = f"{prefix}{_digest(payload)}"
-    full = f"{bare}.{urlsafe_b64encode(payload).decode().rstrip('=')}"
+    full = f"{bare}.{_as_text(payload)}"
     return (full, b"") if len(full.encode()) <= MAX_KEY_BYTES else (bare, payload)
 
 
@@ -86,18 +89,24 @@ def opened(key: str, body: bytes, from_json: Callable[[object], R]) -> Entry[R]:
     Raises:
         UnreadableError: It is damaged, or holds what is no recording.
     """
-    digest, dot, text = key.rpartition("/")[2].partition(".")
     try:
-        payload = urlsafe_b64decode(f"{text}==") if dot else body
-        if _digest(payload) != digest:
-            raise UnreadableError(f"{key}: its digest does not match")
-        plain = _inflated(payload)
-        values = json.loads(plain)
+        values = json.loads(_inflated(_payload(key, body)))
         if not isinstance(values, list) or not values:
-            raise UnreadableError(f"{key}: expected a list of recordings")
-        return Entry(key=key, recordings=tuple(map(from_json, values)), size=len(plain))
+            raise UnreadableError("expected a list of recordings")
+        size = len(_as_json(values))  # NaN can be read, but no document can be written with it
+        return Entry(key=key, recordings=tuple(map(from_json, values)), size=size)
     except (ValueError, TypeError, KeyError, AttributeError, zlib.error, RecursionError, TrackerError) as error:
         raise UnreadableError(f"{key}: {error}") from error
+
+
+def _payload(key: str, body: bytes) -> bytes:
+    digest, dot, text = key.rpartition("/")[2].partition(".")
+    payload = urlsafe_b64decode(f"{text}==") if dot else body
+    if _digest(payload) != digest:
+        raise UnreadableError("its digest does not match")
+    if dot and _as_text(payload) != text:  # Python skips what is no base64
+        raise UnreadableError("it is not the base64 that is written here")
+    return payload
 
 
 def _inflated(payload: bytes) -> bytes:
@@ -108,6 +117,15 @@ def _inflated(payload: bytes) -> bytes:
     return plain
 
 
+def _as_text(payload: bytes) -> str:
+    return urlsafe_b64encode(payload).decode().rstrip("=")
+
+
+def _as_json(value: object) -> bytes:
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return text.encode("utf-8", "surrogatepass")  # an older document may hold half a character
+
+
 def _digest(payload: bytes) -> str:
     return hashlib.sha256(payload).hexdigest()[:32]
 
@@ -115,6 +133,6 @@ def _digest(payload: bytes) -> str:
 def json_size(values: Iterable[object]) -> int:
     """Return how many bytes values take as JSON, or 0 for what is none: whoever writes it finds out."""
     try:
-        return sum(len(json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()) for value in values)
+        return sum(len(_as_json(value)) for value in values)
     except (TypeError, ValueError, RecursionError):
         return 0

@@ -23,12 +23,26 @@ SHOWN_FAILURES = 5
 
 
 def stress(  # noqa: PLR0913, PLR0917 - one parameter an option
-    workers: Annotated[int, typer.Option(min=1, max=512, help="Worker processes.")] = 8,
+    workers: Annotated[int, typer.Option(min=1, max=512, help="Workers that record at once.")] = 8,
     files: Annotated[int, typer.Option(min=1, help="Files that each worker records.")] = 25,
     strategy: Annotated[
         str,
-        typer.Option(help="cas: conditional writes. unsafe: read, change, put back blindly, to see what that loses."),
-    ] = "cas",
+        typer.Option(
+            help="combining: as the library does, where workers commit for each other. cas: conditional writes, each "
+            "worker for itself. unsafe: read, change, put back blindly, to see what that loses."
+        ),
+    ] = "combining",
+    latency: Annotated[
+        str,
+        typer.Option(help="s3 or express: make the local S3 answer as slowly as these do. none: as it comes."),
+    ] = "none",
+    executor: Annotated[
+        str,
+        typer.Option(
+            help="What the workers are: processes, threads that share one connection, or jobs of a dask cluster at "
+            "dask://host:port."
+        ),
+    ] = "processes",
     endpoint_url: Annotated[
         str | None, typer.Option(help="A store other than AWS; credentials come from the environment.")
     ] = None,
@@ -40,14 +54,18 @@ def stress(  # noqa: PLR0913, PLR0917 - one parameter an option
         str | None, typer.Option(help="The schema to record into, which must not exist yet; a random name if left out.")
     ] = None,
     kill: Annotated[
-        float, typer.Option(min=0, max=1, help="The share of the workers to end in mid-run by SIGKILL.")
+        float, typer.Option(min=0, max=1, help="The share of the processes to end in mid-run by SIGKILL.")
     ] = 0.0,
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds after which a recording gives up.")] = 120.0,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the figures to this file as JSON; - for standard output.")
     ] = None,
+    report_file: Annotated[
+        Path | None,
+        typer.Option("--report", metavar="FILE.html", help="Write a page with the verdict, figures and drawings."),
+    ] = None,
 ) -> None:
-    """Let worker processes record into one document at once, and judge whether anything was lost.
+    """Let workers record into one document at once, and judge whether anything was lost.
 
     Needs no AWS account: unless an endpoint or a bucket is named, a local S3 is started for the run. What the run
     wrote is removed at its end.
@@ -55,16 +73,23 @@ def stress(  # noqa: PLR0913, PLR0917 - one parameter an option
     from rich.console import Console  # noqa: PLC0415 - --help should not wait for it
 
     from cf_data_tracker.stress import Options, run  # noqa: PLC0415
+    from cf_data_tracker.stress.executors import opened  # noqa: PLC0415
 
-    _check_writable(json_file)
+    _check_places(json_file, report_file)
     given = {} if schema is None else {"schema": schema}
-    options = Options(workers=workers, files=files, strategy=strategy, kill=kill, **given)
-    progress = Console(stderr=True)
-    with _connection(endpoint_url, bucket, timeout) as connection, _shown(progress, options) as on_progress:
-        report = run(connection, options, on_progress)
+    options = Options(workers=workers, files=files, strategy=strategy, latency=latency, kill=kill, **given)
+    _check_latency(options, endpoint_url, bucket)
+    with (
+        opened(executor, workers) as pool,
+        _connection(endpoint_url, bucket, timeout) as connection,
+        _shown(Console(stderr=True), options) as on_progress,
+    ):
+        report = run(connection, options, on_progress, pool)
     _print(report, Console(stderr=json_file == Path("-")))
     if json_file is not None:
         _write_json(report, json_file)
+    if report_file is not None:
+        _write_page(report, report_file)
     raise typer.Exit(_exit_code(report))
 
 
@@ -125,60 +150,54 @@ def _shown(console: "Console", options: "Options") -> "Iterator[Callable[[Progre
 def _print(report: "Report", console: "Console") -> None:
     from rich.table import Table  # noqa: PLC0415
 
+    from cf_data_tracker.stress.words import rows  # noqa: PLC0415
+
     options = report.options
     table = Table(title=f"{options.workers} workers x {options.files} files, strategy {options.strategy}")
     table.add_column("measure")
     table.add_column("value", justify="right")
-    for measure, value in _rows(report):
+    table.add_row("store", report.endpoint)
+    for measure, value in rows(report):
         table.add_row(measure, value)
     console.print(table)
     for line in _verdict_lines(report):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
-def _rows(report: "Report") -> "Iterator[tuple[str, str]]":
-    yield "store", report.endpoint
-    yield "recordings acknowledged", f"{len(report.acknowledged)} in {report.seconds:.2f} s"
-    yield "throughput", f"{report.per_second:.1f} recordings/s"
-    for name, percent in (("p50", 50), ("p95", 95), ("p99", 99), ("max", 100)):
-        yield f"latency {name}", f"{report.latency(percent) * 1000:.1f} ms"
-    yield "attempts per recording", f"{report.per_recording('writes'):.2f}"
-    yield "requests per recording", f"{report.per_recording('requests'):.2f}"
-    yield "conflicts", str(sum(done.conflicts for done in report.acknowledged))
-    yield "versions in the document", str(report.versions)
-    yield "failed / killed / died", f"{len(report.failed)} / {report.killed} / {report.died}"
-    yield "lost", str(report.verdict.lost)
-    yield "duplicated", str(report.verdict.duplicated)
-
-
 def _verdict_lines(report: "Report") -> "Iterator[str]":
+    from cf_data_tracker.stress.words import failure, reasons, verdict  # noqa: PLC0415
+
     for failed in report.failed[:SHOWN_FAILURES]:
-        yield f"failed: worker {failed.worker}, {failed.file}: {failed.kind}: {failed.message}"
+        yield f"failed: {failure(failed)}"
     if len(report.failed) > SHOWN_FAILURES:
         yield f"... and {len(report.failed) - SHOWN_FAILURES} more failures"
-    verdict = report.verdict
-    if verdict.clean:
-        yield (
-            "Verdict: clean. Every acknowledged recording is there once under its number, numbers are dense, "
-            "each file was created once, and the order is that of real time."
-        )
-        if report.failed:
-            yield f"But {len(report.failed)} recordings failed, as told above."
-        return
-    for violation in verdict.violations[:SHOWN_VIOLATIONS]:
+    violations = report.verdict.violations
+    for violation in violations[:SHOWN_VIOLATIONS]:
         yield f"wrong: {violation}"
-    if len(verdict.violations) > SHOWN_VIOLATIONS:
-        yield f"... and {len(verdict.violations) - SHOWN_VIOLATIONS} more"
-    yield (
-        f"Verdict: NOT clean. {verdict.lost} acknowledged files were lost, {verdict.duplicated} are there twice, "
-        f"{len(verdict.violations)} violations in all."
-    )
+    if len(violations) > SHOWN_VIOLATIONS:
+        yield f"... and {len(violations) - SHOWN_VIOLATIONS} more"
+    yield f"Verdict: {verdict(report)}. {reasons(report)}"
 
 
-def _check_writable(path: Path | None) -> None:
+def _check_places(json_file: Path | None, report_file: Path | None) -> None:
     # A run takes a while: that its figures have no place to go is told before it.
-    if path is not None and path != Path("-") and (path.is_dir() or not path.parent.is_dir()):
-        raise typer.BadParameter(f"{path} is no file that can be written", param_hint="'--json'")
+    if json_file != Path("-"):
+        _check_writable(json_file, "--json")
+    _check_writable(report_file, "--report")
+
+
+def _check_writable(path: Path | None, option: str) -> None:
+    if path is not None and (path == Path("-") or path.is_dir() or not path.parent.is_dir()):
+        raise typer.BadParameter(f"{path} is no file that can be written", param_hint=f"'{option}'")
+
+
+def _check_latency(options: "Options", endpoint_url: str | None, bucket: str | None) -> None:
+    if options.latency != "none" and (endpoint_url is not None or bucket is not None):
+        raise typer.BadParameter(
+            "only the local S3 can be made slow, and a store of your own takes the time that it takes; leave "
+            "--latency out, or --endpoint-url and --bucket",
+            param_hint="'--latency'",
+        )
 
 
 def _write_json(report: "Report", path: Path) -> None:
@@ -187,6 +206,27 @@ def _write_json(report: "Report", path: Path) -> None:
         typer.echo(text, nl=False)
     else:
         path.write_text(text, encoding="utf-8")
+
+
+def _write_page(report: "Report", path: Path) -> None:
+    from cf_data_tracker.stress.page import page  # noqa: PLC0415
+
+    path.write_text(page(report, _made_with()), encoding="utf-8")
+
+
+def _made_with() -> dict[str, str]:
+    import os  # noqa: PLC0415 - only here, as all of these
+    import platform  # noqa: PLC0415
+    from datetime import datetime, timezone  # noqa: PLC0415
+    from importlib.metadata import version  # noqa: PLC0415
+
+    return {
+        "cf-data-tracker": version("cf-data-tracker"),
+        "boto3": version("boto3"),
+        "Python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors",
+        "ended": f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC",  # noqa: TID251 - a face: here time comes in
+    }
 
 
 def _exit_code(report: "Report") -> int:

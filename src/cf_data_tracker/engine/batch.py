@@ -4,20 +4,31 @@ A thread that comes while a commit is in flight waits for the next one, which ca
 thread of our own: whoever has waited longest leads the next commit, and then goes its way.
 
 An error goes to the recordings that it belongs to. What the store or another worker is to blame for, all of a commit
-are told; where one recording may be to blame, each is committed by itself. A thread that is interrupted while it leads
-leaves the rest to the next: by the rules, what it had committed already is not committed again.
+are told; where one recording may be to blame, halves of them are committed by themselves until it stands alone.
+
+A thread may be interrupted at any moment. If it leads, it leaves the others to the next leader: by the rules, what it
+had committed already is not committed again. So every step below may be left in its middle, and `_leave` puts right
+what is to be put right from any point. That is why there are a bare lock and a mailbox for each member here: what
+`threading` builds upon locks may be left locked by an interrupt.
 """
 
 import copy
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from enum import Enum, auto
+from queue import Empty, SimpleQueue
 from typing import Final, Generic, TypeVar
 
 from cf_data_tracker.engine.combine import MAX_BYTES, MAX_OWN, Ledger, Outcome
 from cf_data_tracker.entries import Identified, json_size
-from cf_data_tracker.errors import ContentionError, DocumentError, TrackerError
+from cf_data_tracker.errors import (
+    ContentionError,
+    DocumentError,
+    DocumentVanishedError,
+    OutcomeUnknownError,
+    StoreError,
+)
 
 R = TypeVar("R", bound=Identified)
 T = TypeVar("T", bound=Outcome)
@@ -26,26 +37,36 @@ COMPANY: Final = 0.01
 """How long a leader waits at most, in seconds, for those whom the last commit carried to come back with more."""
 
 
-class _Turn(Enum):
-    WAITING = auto()
-    LEADING = auto()
-    TAKEN = auto()
-    DONE = auto()
-
-
 @dataclass(eq=False, slots=True)
 class _Member(Generic[R, T]):
     """A thread's recordings, and what came of them."""
 
     ledger: Ledger[R, T]
     recordings: Sequence[R]
-    turn: _Turn = _Turn.WAITING
+    carried: bool = False  # by a commit that is in flight, or that was interrupted and may have landed
+    done: bool = False  # or gone
     outcomes: Sequence[T] = ()
     error: Exception | None = None
     size: int = field(init=False)
+    mailbox: "SimpleQueue[None]" = field(default_factory=SimpleQueue)
 
     def __post_init__(self) -> None:
         self.size = json_size(map(self.ledger.to_json, self.recordings))
+
+    def settle(self, outcomes: Sequence[T], error: Exception | None = None) -> None:
+        self.outcomes, self.error = outcomes, error
+        self.done = True
+
+    def wake(self) -> None:
+        self.mailbox.put(None)
+
+    def woken(self, seconds: float | None) -> bool:
+        """Wait for that, and return whether it came in time."""
+        try:
+            self.mailbox.get(timeout=seconds)
+        except Empty:
+            return False
+        return True
 
 
 class Batch(Generic[R, T]):
@@ -59,10 +80,11 @@ class Batch(Generic[R, T]):
     def __init__(self, commit: Callable[[Ledger[R, T], Sequence[R]], Sequence[T]], seconds: float) -> None:
         self._commit = commit
         self._seconds = seconds
-        self._queue: list[_Member[R, T]] = []
-        self._changed = threading.Condition()
-        self._led = False  # whether somebody leads
+        self._lock = threading.Lock()
+        self._queue: list[_Member[R, T]] = []  # who waits or is carried, in the order in which they came
+        self._leader: _Member[R, T] | None = None
         self._company = 1  # how many the last commit carried
+        self._enough: SimpleQueue[None] | None = None  # where a leader waits to be told that as many are there again
 
     def commit(self, ledger: Ledger[R, T], recordings: Sequence[R]) -> Sequence[T]:
         """Put the recordings into the document, perhaps together with those of other threads; return what came of each.
@@ -72,81 +94,86 @@ class Batch(Generic[R, T]):
             TrackerError: As the commit raises.
         """
         member = _Member(ledger, recordings)
-        self._queue_up(member)
-        if member.turn is _Turn.LEADING:
-            self._lead(member)
+        try:
+            try:
+                self._queue_up(member)
+                self._await(member)
+                if self._leader is member:
+                    self._lead()
+            finally:
+                self._leave(member)
+        except BaseException:
+            self._leave(member)  # once more: an interrupt may have come while it left
+            raise
         if member.error is not None:
             raise member.error
         return member.outcomes
 
     def _queue_up(self, member: _Member[R, T]) -> None:
-        with self._changed:
+        with self._lock:
             self._queue.append(member)
-            self._changed.notify_all()  # a leader may be waiting for company
             self._pass_on()
-            try:
-                self._await(member)
-            except BaseException:
-                self._leave(member)
-                raise
+            if self._enough is not None and len(self._queue) >= self._company:
+                self._enough.put(None)
+                self._enough = None
 
     def _await(self, member: _Member[R, T]) -> None:
-        if not self._changed.wait_for(lambda: member.turn is not _Turn.WAITING, timeout=self._seconds):
-            raise ContentionError(
-                f"other threads kept committing to {member.ledger.key}; nothing was written, try later"
-            )
-        self._changed.wait_for(lambda: member.turn in (_Turn.LEADING, _Turn.DONE))
+        """Wait until it leads, or is done."""
+        seconds: float | None = self._seconds
+        while self._is_to_wait(member):
+            if not member.woken(seconds):
+                self._give_up(member)
+            seconds = None  # it is carried, by a commit that has an end of its own
+
+    def _is_to_wait(self, member: _Member[R, T]) -> bool:
+        with self._lock:
+            return self._leader is not member and not member.done
+
+    def _give_up(self, member: _Member[R, T]) -> None:
+        """Raise `ContentionError`, unless it is carried by now, or leads."""
+        with self._lock:
+            if self._leader is not member and not member.carried:
+                member.done = True  # from here on nobody carries it
+                raise ContentionError(
+                    f"other threads kept committing to {member.ledger.key}; nothing was written, try later"
+                )
+
+    def _lead(self) -> None:
+        self._gather()
+        with self._lock:
+            members = _fitting([member for member in self._queue if not member.done])
+            for member in members:
+                member.carried = True
+            self._company = len(members)
+        self._carry(members)
+
+    def _gather(self) -> None:
+        """Wait a moment for company, if there was any last time."""
+        with self._lock:
+            if len(self._queue) >= self._company:
+                return
+            self._enough = enough = SimpleQueue[None]()
+        with suppress(Empty):
+            enough.get(timeout=COMPANY)
 
     def _leave(self, member: _Member[R, T]) -> None:
-        """Let a thread go that waits no longer; what is on its way already is."""
-        if member in self._queue:
-            self._queue.remove(member)
-        if member.turn is _Turn.LEADING:
-            self._led = False
-            self._pass_on()
+        """Let a thread go; if it leads, wake those that are done, and leave the others to the next leader."""
+        with self._lock:
+            member.done = True
+            if self._leader in (member, None):
+                for other in self._queue:
+                    if other.done:
+                        other.wake()
+                self._leader = None
+                self._pass_on()
 
     def _pass_on(self) -> None:
         """Let whoever has waited longest lead, if nobody does."""
-        if self._queue and not self._led:
-            self._led = True
-            self._queue[0].turn = _Turn.LEADING
-            self._changed.notify_all()
-
-    def _lead(self, leader: _Member[R, T]) -> None:
-        taken = [leader]
-        try:
-            taken = self._taken()
-            self._carry(taken)
-        except BaseException:
-            with self._changed:
-                others = [member for member in taken if member is not leader and member.turn is not _Turn.DONE]
-                for member in others:
-                    member.turn = _Turn.WAITING
-                self._queue[:0] = others
-            raise
-        finally:
-            with self._changed:
-                if leader in self._queue:
-                    self._queue.remove(leader)
-                self._led = False
-                self._pass_on()
-                self._changed.notify_all()
-
-    def _taken(self) -> list[_Member[R, T]]:
-        """Take as many as one commit may carry, the leader first."""
-        with self._changed:
-            self._changed.wait_for(lambda: len(self._queue) >= self._company, timeout=COMPANY)
-            taken, number, size = self._queue[:1], len(self._queue[0].recordings), self._queue[0].size
-            for member in self._queue[1:]:
-                number, size = number + len(member.recordings), size + member.size
-                if number > MAX_OWN or size > MAX_BYTES:
-                    break
-                taken.append(member)
-            del self._queue[: len(taken)]
-            for member in taken[1:]:
-                member.turn = _Turn.TAKEN
-            self._company = len(taken)
-            return taken
+        if self._leader is None:
+            self._queue = [member for member in self._queue if not member.done]
+            for longest in self._queue[:1]:
+                longest.wake()
+                self._leader = longest
 
     def _carry(self, members: Sequence[_Member[R, T]]) -> None:
         recordings = [recording for member in members for recording in member.recordings]
@@ -155,29 +182,47 @@ class Batch(Generic[R, T]):
         except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to somebody
             self._blame(members, error)
         else:
-            self._hand_out(members, outcomes)
+            _hand_out(members, outcomes)
 
     def _blame(self, members: Sequence[_Member[R, T]], error: Exception) -> None:
         if len(members) == 1:
-            members[0].error = error
-        elif isinstance(error, TrackerError) and not isinstance(error, DocumentError):
+            members[0].settle((), error)
+        elif _is_everybodys(error):
             for member in members:
-                member.error = copy.copy(error)
-                member.error.__cause__ = error.__cause__
+                member.settle((), _another(error))
         else:
-            for member in members:
-                self._carry([member])
-        self._done(members)
+            half = len(members) // 2
+            self._carry(members[:half])
+            self._carry(members[half:])
 
-    def _hand_out(self, members: Sequence[_Member[R, T]], outcomes: Sequence[T]) -> None:
-        start = 0
-        for member in members:
-            end = start + len(member.recordings)
-            member.outcomes, start = outcomes[start:end], end
-        self._done(members)
 
-    def _done(self, members: Sequence[_Member[R, T]]) -> None:
-        with self._changed:
-            for member in members:
-                member.turn = _Turn.DONE
-            self._changed.notify_all()
+def _fitting(waiting: Sequence[_Member[R, T]]) -> Sequence[_Member[R, T]]:
+    """Return those that one commit may carry, from the first on, which it carries however large it is."""
+    number = size = 0
+    for place, member in enumerate(waiting):
+        number, size = number + len(member.recordings), size + member.size
+        if place and (number > MAX_OWN or size > MAX_BYTES):
+            return waiting[:place]
+    return waiting
+
+
+def _hand_out(members: Sequence[_Member[R, T]], outcomes: Sequence[T]) -> None:
+    start = 0
+    for member in members:
+        end = start + len(member.recordings)
+        member.settle(outcomes[start:end])
+        start = end
+
+
+def _is_everybodys(error: Exception) -> bool:
+    """Return whether no recording is to blame, but the store, another worker or the document that is there."""
+    if isinstance(error, DocumentError):
+        return bool(error.location)
+    return isinstance(error, (ContentionError, DocumentVanishedError, OutcomeUnknownError, StoreError))
+
+
+def _another(error: Exception) -> Exception:
+    """Return an error like this one, for another thread to raise."""
+    another = copy.copy(error).with_traceback(error.__traceback__)
+    another.__cause__ = error.__cause__
+    return another

@@ -27,13 +27,13 @@ more wait than one commit may take, the lists go on where the last one ended.
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final, Generic, NoReturn, Protocol, TypeVar
+from typing import Any, Final, Generic, NoReturn, Protocol, TypeVar, cast
 
 from cf_data_tracker.document import Document, recorded_since
 from cf_data_tracker.engine.commit import Commit, Engine, Rule, Snapshot, Target, Waiting
 from cf_data_tracker.engine.inbox import Inbox
 from cf_data_tracker.entries import Entry, Identified
-from cf_data_tracker.errors import StoreError
+from cf_data_tracker.errors import DocumentVanishedError, StoreError, TrackerError
 from cf_data_tracker.store import Conflict, Unanswered
 
 MAX_RECORDINGS: Final = 1000
@@ -92,6 +92,7 @@ class Tuning:
         growth: By what factor each further look raises that.
         growth_idle: The same, where the document has not changed since the look before.
         beside_every: Every how many commits in a row the inbox is listed beside the write.
+        beside_crowd: The same, while others have been met lately.
         ahead: From how many waiting entries on the leader lists before its write.
         brake: Seconds that a request for fewer requests (503) adds to the wait before publishing.
         brake_growth: By what factor it lengthens that wait.
@@ -110,8 +111,8 @@ class Tuning:
     growth: float = 3.0
     growth_idle: float = 10.0
     beside_every: int = 4
-    ahead: int = 3
     beside_crowd: int = 2
+    ahead: int = 3
     brake: float = 0.1
     brake_growth: float = 1.5
     brake_each: float = 0.001
@@ -182,7 +183,7 @@ class _Combined(Commit[Sequence[T]], Generic[R, T]):
         self._looks = 0  # at the document, in vain, since the recordings were published
         self._zeal = 1.0  # what these looks make of the eagerness
         self._silences = 0  # requests without an answer
-        self._braked = False
+        self._braked = False  # whether it has waited to publish
         self._key = ""  # of the entry, once it may have been published
         self._published = False  # whether that was answered
         self._version: str | None = None
@@ -198,9 +199,9 @@ class _Combined(Commit[Sequence[T]], Generic[R, T]):
             return self._alone()
         if self._published:
             return self._look_again()
-        if self._key or self._crowded():
+        if self._key or ((self._braked or self._crowded()) and not self._known()):
             return self._publish()
-        return self._direct() if self._base is not None else self._fresh()
+        return self._direct(self._base) if self._base is not None else self._fresh()
 
     def pause(self, attempt: int, signal: BaseException | None) -> float:
         if isinstance(signal, Waiting):
@@ -211,16 +212,33 @@ class _Combined(Commit[Sequence[T]], Generic[R, T]):
             return super().pause(attempt, signal)
         return self._standing.pace * self._random() if self._key else 0.0
 
+    def unknown(self, error: DocumentVanishedError | StoreError) -> TrackerError:
+        if not self._key or not isinstance(error, DocumentVanishedError):
+            return super().unknown(error)
+        return DocumentVanishedError(
+            f"{self._location} was there and is gone; what {self._was} published for others to commit may be in what "
+            "is restored, or come into it; recording again is safe. Restore it (an earlier S3 version, a copy) before "
+            "recording goes on"
+        )
+
     def _doubt(self) -> str:
         if not self._key:
             return super()._doubt()
-        return f"it was published for other workers to commit, and is not in {self._location} yet"
+        return f"it {self._was} published for others to commit; it may be in {self._location}, or come into it yet"
+
+    @property
+    def _was(self) -> str:
+        return "was" if self._published else "may have been"
 
     # directly
 
     def _crowded(self) -> bool:
         """Whether others are known to be at it, and one of them is ahead."""
         return (self._lately() and not self._standing.leading) or self._losses >= self._tuning.losses
+
+    def _known(self) -> bool:
+        """Whether the recordings are in the document already, as far as is known without asking."""
+        return self._base is not None and self._rule(self._base.document)[0] is self._base.document
 
     def _lately(self) -> bool:
         return self._clock() - self._standing.met < self._tuning.memory * self._standing.pace
@@ -229,27 +247,26 @@ class _Combined(Commit[Sequence[T]], Generic[R, T]):
         """Read the document, whose last writer noted how many others were waiting."""
         base = self._look()
         self._inbox.crowd = base.waiting
-        if not base.waiting or self._rule(base.document)[0] is base.document:
-            return self._direct()
+        if not base.waiting or self._known():
+            return self._direct(base)
         if self._random() >= self._chance():
             return self._publish()
-        return self._put(base, self._inbox.waiting())
+        return self._put(base, self._listed())
 
-    def _direct(self) -> Sequence[T]:
+    def _direct(self, base: Snapshot) -> Sequence[T]:
         standing = self._standing
-        base = self._base if self._base is not None else self._look()
-        if self._rule(base.document)[0] is base.document:
+        if self._known():
             return super().attempt()
-        if standing.leading and self._inbox.crowd >= self._tuning.ahead:
-            return self._put(base, self._inbox.waiting())
         found, standing.found = standing.found, ()
+        if standing.leading and self._inbox.crowd >= self._tuning.ahead:
+            return self._put(base, self._listed())
         standing.streak += 1
         return self._put(base, found, listed=False)
 
     def _alone(self) -> Sequence[T]:
         outcomes = super().attempt()
         if self._key:
-            self._inbox.remove([self._key])
+            self._inbox.withdraw(self._key, self._version)
         return outcomes
 
     # through the inbox
@@ -258,20 +275,16 @@ class _Combined(Commit[Sequence[T]], Generic[R, T]):
         if not self._braked and self._standing.brake > self._standing.pace:
             self._braked = True
             raise Waiting(self._standing.brake * self._around())
-        key, body = self._inbox.seal(self._recordings)
-        began, known, self._key = self._clock(), self._key, key
+        began = self._clock()
         try:
+            key, body = self._inbox.seal(self._recordings)
             self._version = self._inbox.publish(key, body)
         except Unanswered as signal:
-            self._key = key if signal.sent else known
+            self._key = key if signal.sent else self._key
             raise
-        except StoreError:
-            self._key = known
-            raise
-        if not self._inbox.usable:
-            self._key = known
+        except (StoreError, TypeError, ValueError, RecursionError):  # refused, or no JSON: the document will tell
             return self._alone()
-        self._published = True
+        self._key, self._published = key, True
         self._paced(began)
         raise Waiting(self._standing.pace * self._tuning.first_look * self._around(0.25))
 
@@ -286,7 +299,7 @@ class _Combined(Commit[Sequence[T]], Generic[R, T]):
         chance = self._chance()
         if self._random() >= chance:
             self._wait()
-        entries = self._inbox.waiting(own=self._key)
+        entries = self._listed()
         if self._random() >= self._chance() / chance:  # more are waiting than was known
             self._wait()
         self._looks += 1
@@ -307,10 +320,8 @@ class _Combined(Commit[Sequence[T]], Generic[R, T]):
         """Leave it at what another worker committed, or a write of ours whose answer was lost."""
         self._met_others()
         self._standing.leading = False
-        if self._version is not None:
-            self._inbox.erase(self._key, self._version)
-        elif self._unanswered or not all(outcome.created for outcome in outcomes):
-            self._inbox.remove([self._key])  # it may be that nobody else has met it
+        if self._version is not None or self._silences or not all(outcome.created for outcome in outcomes):
+            self._inbox.withdraw(self._key, self._version)  # it may be that nobody else has met it
         return outcomes
 
     # the write
@@ -320,11 +331,10 @@ class _Combined(Commit[Sequence[T]], Generic[R, T]):
         taken = fitting(entries, len(self._recordings))
         others = [recording for entry in taken for recording in entry.recordings]
         if others:
-            document, outcomes = self._ledger.record(base.document, [*others, *self._recordings])
+            grown, outcomes = self._ledger.record(base.document, [*others, *self._recordings])
         else:
-            document, outcomes = self._rule(base.document)
-        if document is None:
-            raise AssertionError("a rule that has something to add gives a document")
+            grown, outcomes = self._rule(base.document)
+        document = cast("Document", grown)  # there is something to add, so there is one
         beside = not listed and self._standing.streak >= (
             self._tuning.beside_crowd if self._lately() else self._tuning.beside_every
         )
@@ -352,8 +362,9 @@ class _Combined(Commit[Sequence[T]], Generic[R, T]):
         return max(len(taken), self._inbox.crowd, min(1, self._losses))
 
     def _listed(self) -> Sequence[Entry[R]]:
-        with suppress(Unanswered, StoreError):
-            return self._inbox.waiting()
+        """List what waits there; nothing, where there is no answer: that is left to others."""
+        with suppress(Unanswered):
+            return self._inbox.waiting(own=self._key)
         return ()
 
     def _found(self, found: Sequence[Entry[R]], taken: Sequence[Entry[R]]) -> None:
@@ -369,7 +380,7 @@ class _Combined(Commit[Sequence[T]], Generic[R, T]):
         if self._inbox.versioned:
             self._inbox.sweep(entry.key for entry in taken if not entry.adds(added))
             if self._version is not None:
-                self._inbox.erase(self._key, self._version)
+                self._inbox.withdraw(self._key, self._version)
         else:
             self._inbox.remove([*(entry.key for entry in taken), *([self._key] if self._key else [])])
 
@@ -430,12 +441,13 @@ def fitting(entries: Sequence[Entry[R]], own: int) -> list[Entry[R]]:
         entries: What is waiting.
         own: How many recordings the commit has of its own. However many, there is room for a few of others.
     """
-    large = [entry for entry in entries if len(entry.recordings) > MAX_RECORDINGS or entry.size > MAX_BYTES]
+    room = MAX_RECORDINGS - min(own, MAX_OWN)
+    large = [entry for entry in entries if len(entry.recordings) > room or entry.size > MAX_BYTES]
     if large:
         return large[:1]
-    taken, number, size = [], min(own, MAX_OWN), 0
+    taken, number, size = [], 0, 0
     for entry in entries:
-        if number + len(entry.recordings) <= MAX_RECORDINGS and size + entry.size <= MAX_BYTES:
+        if number + len(entry.recordings) <= room and size + entry.size <= MAX_BYTES:
             taken.append(entry)
             number, size = number + len(entry.recordings), size + entry.size
     return taken

@@ -3,8 +3,8 @@
 It keeps what this process knows of it from one commit to the next. Who combines, and when, is left to `combine`.
 
 What goes wrong here costs time, never a recording: an entry that cannot be fetched now is left for later, one that
-cannot be removed is met again and changes nothing, one that cannot be read is set aside. Where permissions forbid the
-inbox, that is said once, and it is not used any more.
+cannot be removed is met again and changes nothing, one that cannot be read is set aside. Where the store refuses the
+inbox, most likely for want of permissions, that is said once, and it is not used any more.
 """
 
 import logging
@@ -16,9 +16,9 @@ from typing import Final, Generic, TypeVar
 
 from cf_data_tracker.engine.commit import Engine
 from cf_data_tracker.entries import Entry, Identified, UnreadableError, carries_payload, opened, sealed
-from cf_data_tracker.errors import DeniedError, StoreError
+from cf_data_tracker.errors import StoreError
 from cf_data_tracker.names import aside_key, inbox_prefix
-from cf_data_tracker.store import ANYTHING, Stored, Unanswered
+from cf_data_tracker.store import ANYTHING, Conflict, Stored, Unanswered
 
 LOG: Final = logging.getLogger("cf_data_tracker")
 
@@ -47,7 +47,7 @@ class Inbox(Generic[R]):
         from_json: The recording of such a value.
 
     Attributes:
-        usable: Whether permissions allow it, as far as is known.
+        usable: Whether the store allows it, as far as is known.
         crowd: How many entries of others were waiting when that was last seen.
         versioned: Whether the bucket keeps versions: then who published removes its own entry.
     """
@@ -79,30 +79,27 @@ class Inbox(Generic[R]):
     def publish(self, key: str, body: bytes) -> str | None:
         """Put an entry there, and return its version in a bucket that keeps versions.
 
-        Where permissions forbid it, it is not there, and the inbox not `usable` any more.
-
         Raises:
             Unanswered: It may be there.
+            StoreError: The store refused: it is not there, and the inbox not `usable` any more.
         """
         try:
-            version = self._engine.store.write(key, body, replacing=ANYTHING).version
-        except DeniedError as error:
+            return self._put(key, body)
+        except StoreError as error:
             self._close(error)
-            return None
-        self.versioned = version is not None
-        return version
+            raise
 
     def waiting(self, own: str = "") -> list[Entry[R]]:
         """Return what waits there, but for the entry whose key is `own`: up to a page of it, in the order of the keys.
 
-        Where permissions forbid it, nothing, and the inbox is not `usable` any more.
+        Where the store refuses, nothing, and the inbox is not `usable` any more.
 
         Raises:
             Unanswered: No answer.
         """
         try:
             keys = self._engine.store.list(self._prefix, after=self._after)
-        except DeniedError as error:
+        except StoreError as error:
             self._close(error)
             return []
         self._after = keys[-1] if len(keys) >= PAGE else ""
@@ -122,15 +119,28 @@ class Inbox(Generic[R]):
         if begin:
             self._beside(self._remove_doomed)
 
-    def erase(self, key: str, version: str) -> None:
-        """Delete one's own entry for good, beside the caller's own work, in a bucket that keeps versions."""
-        self._beside(lambda: self._quietly(lambda: self._engine.store.erase(key, version)))
+    def withdraw(self, key: str, version: str | None) -> None:
+        """Delete one entry beside the caller's own work, and leave no marker; its version where that is known."""
+        if version is not None:
+            self._beside(lambda: self._quietly(lambda: self._engine.store.erase(key, version)))
+        elif self.versioned:
+            self.sweep([key])
+        else:
+            self.remove([key])
 
     def sweep(self, keys: Iterable[str]) -> None:
         """Delete entries of others for good, beside the caller's own work, in a bucket that keeps versions."""
         swept = list(keys)[:SWEPT_AT_ONCE]
         if swept:
             self._beside(lambda: [self._quietly(partial(self._swept, key)) for key in swept])
+
+    def _put(self, key: str, body: bytes) -> str | None:
+        try:
+            version = self._engine.store.write(key, body, replacing=ANYTHING).version
+        except Conflict as signal:  # a 409: a write that replaces whatever is there cannot lose
+            raise Unanswered(str(signal)) from signal
+        self.versioned = version is not None
+        return version
 
     def _swept(self, key: str) -> None:
         stored = self._engine.store.read(key)
@@ -140,8 +150,9 @@ class Inbox(Generic[R]):
     def _remove_doomed(self) -> None:
         while keys := self._next_doomed():
             if not self._quietly(partial(self._engine.store.delete, *keys)):
-                for key in keys:
-                    self._done.pop(key, None)
+                with self._lock:
+                    for key in keys:
+                        self._done.pop(key, None)
 
     def _next_doomed(self) -> list[str]:
         with self._lock:
@@ -157,10 +168,10 @@ class Inbox(Generic[R]):
     def _quietly(self, request: Callable[[], None]) -> bool:
         try:
             request()
-        except DeniedError as error:
+        except StoreError as error:
             self._close(error)
-        except (Unanswered, StoreError) as error:
-            LOG.debug("an inbox entry was not removed, and is left for later: %s", error)
+        except Unanswered as signal:
+            LOG.debug("an inbox entry was not removed, and is left for later: %s", signal)
         else:
             return True
         return False
@@ -183,10 +194,15 @@ class Inbox(Generic[R]):
         return found
 
     def _body(self, key: str) -> bytes | None:
-        with suppress(Unanswered, StoreError):  # gone since it was listed, or left for later
+        """Return the body, or `None` where it is gone since it was listed, or is left for later."""
+        try:
             stored = self._engine.store.read(key)
-            return stored.body if isinstance(stored, Stored) else None
-        return None
+        except Unanswered:
+            return None
+        except StoreError as error:
+            self._close(error)
+            return None
+        return stored.body if isinstance(stored, Stored) else None
 
     def _opened(self, key: str, body: bytes) -> Entry[R]:
         try:
@@ -203,20 +219,22 @@ class Inbox(Generic[R]):
             self._engine.store.location(aside),
             error,
         )
-        with suppress(Unanswered, StoreError):
-            self._engine.store.write(aside, body, replacing=ANYTHING)
-            self.remove([key])
         self._done[key] = None
+        with suppress(Unanswered, StoreError):
+            self._put(aside, body)
+            self.withdraw(key, None)
 
-    def _close(self, error: DeniedError) -> None:
-        if self.usable:
+    def _close(self, error: StoreError) -> None:
+        with self._lock:
+            first, self.usable = self.usable, False
+        if first:
             LOG.warning(
-                "workers cannot commit for each other, which is slow when there are many: %s. Allow s3:ListBucket on "
-                "the bucket, and s3:GetObject, s3:PutObject and s3:DeleteObject under %s",
+                "workers cannot commit for each other, which is slow when there are many: %s. It takes s3:ListBucket "
+                "on the bucket, and under %s s3:GetObject, s3:PutObject, s3:DeleteObject and, where versions are "
+                "kept, s3:DeleteObjectVersion",
                 error,
                 self._engine.store.location(self._prefix),
             )
-        self.usable = False
 
 
 def _forget_all_but_the_newest(keys: dict[str, None]) -> None:

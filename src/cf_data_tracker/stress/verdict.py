@@ -4,7 +4,8 @@
 2. The numbers of each file name are dense: 1, 2, 3 ...
 3. Of the recordings of one file, exactly one was told that it created the version. (None may have been, if one of
    them was killed or never learned its outcome: then it may be the creator.)
-4. Real-time order: a recording that was acknowledged before another began has the lower number.
+4. Real-time order: a recording that was acknowledged before another began has the lower number. Only recordings made
+   on the same machine are compared: two machines share no clock that could tell which of them was first.
 
 Pure, and linear in the number of recordings but for the sorting.
 """
@@ -29,11 +30,9 @@ class Acknowledged:
         file: The file.
         version: The number that the worker was told.
         created: Whether it was told that it created the version.
-        began: When the call began, in seconds of a clock that all workers share.
+        began: When the call began, in seconds of a clock that all workers on the same host share.
         ended: When it returned.
-        requests: Requests that it took.
-        writes: How many of them tried to write.
-        conflicts: How many of those lost.
+        host: The machine that it was made on, by a name that lasts until it is started anew.
     """
 
     worker: int
@@ -44,9 +43,7 @@ class Acknowledged:
     created: bool
     began: float
     ended: float
-    requests: int
-    writes: int
-    conflicts: int
+    host: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -125,14 +122,14 @@ def _one_creator(acknowledged: Iterable[Acknowledged], uncertain: frozenset[str]
 
 
 def _real_time_order(acknowledged: Iterable[Acknowledged]) -> Iterator[str]:
-    """Walk each file name by number: nobody may have ended before one with a lower number began.
+    """Walk each file name by number: nobody may have ended before one with a lower number began, by the same clock.
 
     A recording that found its file there already is in order if it ended after the creator began.
     """
-    by_file_name: defaultdict[FileName, list[Acknowledged]] = defaultdict(list)
+    by_clock: defaultdict[tuple[FileName, str], list[Acknowledged]] = defaultdict(list)
     for done in acknowledged:
-        by_file_name[done.table, done.file_name].append(done)
-    for recordings in by_file_name.values():
+        by_clock[(done.table, done.file_name), done.host].append(done)
+    for recordings in by_clock.values():
         latest_begin: Acknowledged | None = None
         for done in sorted(recordings, key=lambda done: (done.version, not done.created)):
             if latest_begin is not None and done.ended < latest_begin.began:

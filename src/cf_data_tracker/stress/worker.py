@@ -1,28 +1,39 @@
-"""A worker: a process that records its files, one after the other, and reports each acknowledgement as it comes.
+"""A worker: it records its files, one after the other, and reports what came of each.
 
-It reports through a pipe of its own. A queue would share a lock among the workers, and one that is killed while it
-holds the lock would silence the others.
+One that is a process of its own reports each step as it is made, through a pipe of its own. A queue would share a lock
+among the workers, and one that is killed while it holds the lock would silence the others. One that an executor runs
+elsewhere reports at its end, and a thread of the parent's process tells the parent directly.
 """
 
+import copy
+import functools
+import platform
 import signal
+import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from multiprocessing.connection import Connection as Pipe
-from typing import TypeAlias
+from pathlib import Path
+from typing import Final, TypeAlias
 
 from cf_data_tracker.connection import Connection
 from cf_data_tracker.document import Document, raw_document, to_bytes
-from cf_data_tracker.errors import TrackerError
+from cf_data_tracker.errors import DocumentVanishedError, TrackerError
 from cf_data_tracker.model import NewFile, Recorded
 from cf_data_tracker.rules.raw import record
 from cf_data_tracker.stats import Stats
 from cf_data_tracker.store import ANYTHING, Conflict, Stored, Unanswered
 from cf_data_tracker.stress.verdict import Acknowledged
+from cf_data_tracker.stress.watch import Committed, Watch
 from cf_data_tracker.tracker import Tracker, raw_target, recordings_of
 
 READY, FINISHED = "ready", "finished"
+BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+LONGEST_LEAD: Final = 60.0
+"""Seconds that a job waits for its start at most, should the clock of its machine be wrong."""
 
 Recorder: TypeAlias = Callable[[NewFile], Recorded]
 
@@ -33,7 +44,7 @@ class Failed:
 
     Attributes:
         worker: The worker's number.
-        file: The file.
+        file: The file; empty where the worker itself ended in the error.
         kind: The error's name.
         message: What it says.
     """
@@ -44,6 +55,24 @@ class Failed:
     message: str
 
 
+Result: TypeAlias = Acknowledged | Failed
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Account:
+    """What a worker has to tell, of one step or of all of them.
+
+    Attributes:
+        results: What came of its recordings.
+        commits: The commits that were seen from its process.
+        stats: What its connection asked of the store.
+    """
+
+    results: tuple[Result, ...] = ()
+    commits: tuple[Committed, ...] = ()
+    stats: Stats = field(default_factory=Stats)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Job:
     """What a worker is to do.
@@ -51,7 +80,7 @@ class Job:
     Attributes:
         number: Which worker it is.
         connection: The bucket.
-        strategy: `cas`, or `unsafe` for read, change, and put back blindly.
+        strategy: One of `options.STRATEGIES`.
         files: What it records.
     """
 
@@ -60,17 +89,61 @@ class Job:
     strategy: str
     files: tuple[NewFile, ...]
 
+    @property
+    def key(self) -> str:
+        """The key of the document."""
+        return raw_target(self.files[0].schema).key
+
 
 def work(job: Job, pipe: Pipe) -> None:
-    """Say that everything is open, wait for the word, record, and report."""
+    """Be a process: say that everything is open, wait for the word, record, and report each step."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends its workers
-    recorder = recorder_of(job)
-    job.connection.read(raw_target(job.files[0].schema))  # connections are open before the clock starts
+    _open(job)
     pipe.send(READY)
-    pipe.recv()
-    for new in job.files:
-        pipe.send(_recorded(job, new, recorder))
+    with Watch(job.connection, job.key, word=pipe.recv()) as watch:
+        for result in results(job):
+            pipe.send(_account(watch, result))
     pipe.send(FINISHED)
+
+
+def work_apart(job: Job, start: float) -> Account:
+    """Be a job of an executor, anywhere: with a connection of our own, wait for the start, record, and report all.
+
+    Args:
+        job: What to do.
+        start: When, as seconds of the wall clock; at once if that is over.
+    """
+    job = replace(job, connection=copy.copy(job.connection))  # as if pickled, which not every executor does
+    _open(job)
+    with Watch(job.connection, job.key, word=_awaited(start)) as watch:
+        return _account(watch, *results(job))
+
+
+def work_within(job: Job, start: float, tell: Callable[[Account], None], stop: threading.Event) -> Account:
+    """Be a thread of the parent's process, whose connection is shared: wait for the start, record, and tell each step.
+
+    Args:
+        job: What to do.
+        start: As in `work_apart`.
+        tell: Takes what there is to tell.
+        stop: When set, no further file is recorded.
+    """
+    _awaited(start)
+    for result in results(job):
+        tell(Account(results=(result,)))
+        if stop.is_set():
+            break
+    return Account()  # all is told
+
+
+def results(job: Job) -> Iterator[Result]:
+    """Record the files, and yield what came of each. Where the document is taken away, the run is over."""
+    recorder = recorder_of(job)
+    for new in job.files:
+        result = _recorded(job, new, recorder)
+        yield result
+        if isinstance(result, Failed) and result.kind == DocumentVanishedError.__name__:
+            return
 
 
 def recorder_of(job: Job) -> Recorder:
@@ -93,13 +166,39 @@ def record_blindly(connection: Connection, new: NewFile) -> Recorded:
     return outcomes[0]
 
 
-def _recorded(job: Job, new: NewFile, recorder: Recorder) -> Acknowledged | Failed:
-    before, began = job.connection.stats, time.monotonic()
+@functools.cache
+def host() -> str:
+    """Return a name of this machine that is another after it was started anew, as its monotonic clock is."""
+    with suppress(OSError):
+        return BOOT_ID.read_text(encoding="ascii").strip()
+    return platform.node()
+
+
+def _open(job: Job) -> None:
+    # Connections are open before the clock starts.
+    job.connection.read(raw_target(job.files[0].schema))
+
+
+def _awaited(start: float) -> float:
+    """Wait for a time of the wall clock, and return which time of the monotonic clock that was."""
+    ahead = min(start - time.time(), LONGEST_LEAD)
+    word = time.monotonic() + ahead
+    time.sleep(max(0.0, ahead))  # noqa: TID251 - nobody is there to hand it in: this is where a job begins
+    return word
+
+
+def _account(watch: Watch, *done: Result) -> Account:
+    stats, commits = watch.news()
+    return Account(results=done, commits=commits, stats=stats)
+
+
+def _recorded(job: Job, new: NewFile, recorder: Recorder) -> Result:
+    began = time.monotonic()
     try:
         done = recorder(new)
     except (TrackerError, Conflict, Unanswered) as error:  # blind writes meet the signals themselves
         return Failed(worker=job.number, file=new.file, kind=type(error).__name__, message=str(error))
-    acknowledged = Acknowledged(
+    return Acknowledged(
         worker=job.number,
         table=new.table,
         file_name=new.file_name,
@@ -108,17 +207,5 @@ def _recorded(job: Job, new: NewFile, recorder: Recorder) -> Acknowledged | Fail
         created=done.created,
         began=began,
         ended=time.monotonic(),
-        requests=0,
-        writes=0,
-        conflicts=0,
-    )
-    return _with_costs(acknowledged, before, job.connection.stats)
-
-
-def _with_costs(acknowledged: Acknowledged, before: Stats, after: Stats) -> Acknowledged:
-    return replace(
-        acknowledged,
-        requests=sum(after.requests.values()) - sum(before.requests.values()),
-        writes=after.requests.get("write", 0) - before.requests.get("write", 0),
-        conflicts=after.conflicts - before.conflicts,
+        host=host(),
     )
