@@ -56,7 +56,7 @@ def examined(store: Store) -> Diagnosis:
 class IgnoresIfMatch(MemoryStore):
     """As `rclone serve s3` and localbucket do."""
 
-    def write(self, key: str, body: bytes, *, replacing: Replacing) -> Written:
+    def write(self, key: str, body: bytes, *, replacing: Replacing, waiting: int = 0) -> Written:  # noqa: ARG002 - the port's
         """Put the object whatever is there."""
         return super().write(key, body, replacing=ANYTHING if isinstance(replacing, str) else replacing)
 
@@ -64,15 +64,15 @@ class IgnoresIfMatch(MemoryStore):
 class IgnoresIfNoneMatch(MemoryStore):
     """As `rclone serve s3` does."""
 
-    def write(self, key: str, body: bytes, *, replacing: Replacing) -> Written:
+    def write(self, key: str, body: bytes, *, replacing: Replacing, waiting: int = 0) -> Written:
         """Put the object where there should be none."""
-        return super().write(key, body, replacing=ANYTHING if replacing is None else replacing)
+        return super().write(key, body, replacing=ANYTHING if replacing is None else replacing, waiting=waiting)
 
 
 class CreatesUnderIfMatch(MemoryStore):
     """Checks the ETag of what is there, and takes a write where there is nothing."""
 
-    def write(self, key: str, body: bytes, *, replacing: Replacing) -> Written:
+    def write(self, key: str, body: bytes, *, replacing: Replacing, waiting: int = 0) -> Written:  # noqa: ARG002 - the port's
         """Put the object if there is none, or if its ETag is as said."""
         return super().write(key, body, replacing=ANYTHING if self.read(key) is None else replacing)
 
@@ -84,16 +84,16 @@ class LocksNothing(MemoryStore):
         super().__init__()
         self._checked = threading.Barrier(RACERS, timeout=10.0)
 
-    def write(self, key: str, body: bytes, *, replacing: Replacing) -> Written:
+    def write(self, key: str, body: bytes, *, replacing: Replacing, waiting: int = 0) -> Written:
         """Put the object once every other racer has been let through too."""
         if threading.current_thread() is threading.main_thread():
-            return super().write(key, body, replacing=replacing)
+            return super().write(key, body, replacing=replacing, waiting=waiting)
         there = self.read(key)
         assert isinstance(there, Stored)
         self._checked.wait()
         if there.etag != replacing:
             raise Conflict(key)
-        return super().write(key, body, replacing=ANYTHING)
+        return super().write(key, body, replacing=ANYTHING, waiting=waiting)
 
 
 class StartsTwice(MemoryStore):
@@ -103,21 +103,21 @@ class StartsTwice(MemoryStore):
         super().__init__()
         self._checked = threading.Barrier(RACERS, timeout=10.0)
 
-    def write(self, key: str, body: bytes, *, replacing: Replacing) -> Written:
+    def write(self, key: str, body: bytes, *, replacing: Replacing, waiting: int = 0) -> Written:
         """Put the object once every other racer has looked too."""
         if replacing is not None or threading.current_thread() is threading.main_thread():
-            return super().write(key, body, replacing=replacing)
+            return super().write(key, body, replacing=replacing, waiting=waiting)
         there = self.read(key)
         self._checked.wait()
         if there is not None:
             raise Conflict(key)
-        return super().write(key, body, replacing=ANYTHING)
+        return super().write(key, body, replacing=ANYTHING, waiting=waiting)
 
 
 class SavesAnother(MemoryStore):
     """Tells one of the racers that it has won, and stores what another has sent."""
 
-    def write(self, key: str, body: bytes, *, replacing: Replacing) -> Written:
+    def write(self, key: str, body: bytes, *, replacing: Replacing, waiting: int = 0) -> Written:  # noqa: ARG002 - the port's
         """Put the object, or something else."""
         racing = threading.current_thread() is not threading.main_thread()
         return super().write(key, b"another's" if racing else body, replacing=replacing)
@@ -126,21 +126,21 @@ class SavesAnother(MemoryStore):
 class TakesNoEtag(MemoryStore):
     """Refuses every write that names an ETag."""
 
-    def write(self, key: str, body: bytes, *, replacing: Replacing) -> Written:
+    def write(self, key: str, body: bytes, *, replacing: Replacing, waiting: int = 0) -> Written:
         """Put the object if there is none."""
         if isinstance(replacing, str):
             raise Conflict(key)
-        return super().write(key, body, replacing=replacing)
+        return super().write(key, body, replacing=replacing, waiting=waiting)
 
 
 class TakesNoFirst(MemoryStore):
     """Answers 412 to every create-only write."""
 
-    def write(self, key: str, body: bytes, *, replacing: Replacing) -> Written:
+    def write(self, key: str, body: bytes, *, replacing: Replacing, waiting: int = 0) -> Written:
         """Put the object if it replaces one."""
         if replacing is None:
             raise Conflict(key)
-        return super().write(key, body, replacing=replacing)
+        return super().write(key, body, replacing=replacing, waiting=waiting)
 
 
 class OneEtag(MemoryStore):
@@ -151,10 +151,10 @@ class OneEtag(MemoryStore):
         there = super().read(key, unless=unless)
         return Stored(body=there.body, etag='"e"') if isinstance(there, Stored) else there
 
-    def write(self, key: str, body: bytes, *, replacing: Replacing) -> Written:
+    def write(self, key: str, body: bytes, *, replacing: Replacing, waiting: int = 0) -> Written:
         """Put the object if the ETag is that one."""
         named = self.read(key) is not None and replacing == '"e"'
-        super().write(key, body, replacing=ANYTHING if named else replacing)
+        super().write(key, body, replacing=ANYTHING if named else replacing, waiting=waiting)
         return Written(etag='"e"')
 
 
@@ -168,13 +168,13 @@ class Sent:
         self.location, self.read, self.list = store.location, store.read, store.list
         self.delete, self.erase = store.delete, store.erase
 
-    def write(self, key: str, body: bytes, *, replacing: Replacing) -> Written:
+    def write(self, key: str, body: bytes, *, replacing: Replacing, waiting: int = 0) -> Written:
         """Put the object if the ETag is in the form that is taken, and the current one."""
         if isinstance(replacing, str):
             bare = self._quoting.of(replacing) == replacing.strip('"')
             if bare != (self._taken is Quoting.UNQUOTED):
                 raise Conflict(key)  # for ever, as Ceph 16 does
-        return self._store.write(key, body, replacing=replacing)
+        return self._store.write(key, body, replacing=replacing, waiting=waiting)
 
 
 class TestSafe:
