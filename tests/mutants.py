@@ -37,6 +37,9 @@ class Mutant:
 COMMIT = ("tests/test_commit.py",)
 RULES = ("tests/test_raw_rules.py",)
 CONTRACT = ("tests/test_store_contract.py", "-k", "embedded")
+COMBINE = ("tests/test_combine.py",)
+INBOX = ("tests/test_inbox.py",)
+BATCH = ("tests/test_batch.py", "-k", "not server")
 
 MUTANTS: Final = (
     Mutant(
@@ -56,8 +59,8 @@ MUTANTS: Final = (
     Mutant(
         name="the engine writes whatever is there",
         file="engine/commit.py",
-        old="replacing=base.etag)",
-        new="replacing=__import__('cf_data_tracker.store').store.ANYTHING)",
+        old="replacing=base.etag, waiting=waiting)",
+        new="replacing=__import__('cf_data_tracker.store').store.ANYTHING, waiting=waiting)",
         tests=COMMIT,
     ),
     Mutant(
@@ -84,9 +87,9 @@ MUTANTS: Final = (
     Mutant(
         name="each attempt has a fresh id",
         file="tracker.py",
-        old="record(document, schema, ours)",
-        new="record(document, schema, [replace(one, recorded_by=uuid.uuid4().hex) for one in ours])",
-        tests=("tests/test_tracker.py",),
+        old="record(document, schema, recordings)",
+        new="record(document, schema, [replace(one, recorded_by=uuid.uuid4().hex) for one in recordings])",
+        tests=("tests/test_tracker.py", "-k", "TestErrors"),
     ),
     Mutant(
         name="a vanished document is started anew",
@@ -143,6 +146,176 @@ MUTANTS: Final = (
         old='info["version"] >= raw.version',
         new='info["version"] == raw.version',
         tests=("tests/test_clean_rules.py",),
+    ),
+    Mutant(
+        name="what was published may not be told of",
+        file="engine/combine.py",
+        old="return self._doubtful or bool(self._key)",
+        new="return self._doubtful",
+        tests=COMBINE,
+    ),
+    Mutant(
+        name="a publishing without an answer is taken for none",
+        file="engine/combine.py",
+        old="self._key = key if signal.sent else self._key",
+        new="self._key = self._key",
+        tests=COMBINE,
+    ),
+    Mutant(
+        name="whoever combines forgets its own recordings",
+        file="engine/combine.py",
+        old="self._ledger.record(base.document, [*others, *self._recordings])",
+        new="self._ledger.record(base.document, others)",
+        tests=COMBINE,
+    ),
+    Mutant(
+        name="whoever combines is told what came of the recordings of others",
+        file="engine/combine.py",
+        old="return outcomes[len(others) :]",
+        new="return outcomes[: len(self._recordings)]",
+        tests=COMBINE,
+    ),
+    Mutant(
+        name="entries are deleted before the write",
+        file="engine/combine.py",
+        old="            written = self._write(document, base, self._note(taken))\n",
+        new="            self._inbox.remove(entry.key for entry in taken)\n"
+        "            written = self._write(document, base, self._note(taken))\n",
+        tests=COMBINE,
+    ),
+    Mutant(
+        name="the inbox is listed before the document is read",
+        file="engine/combine.py",
+        old="        before, base = self._carried(), self._look()\n",
+        new="        self._listed = lambda listed=self._listed(): listed\n"
+        "        before, base = self._carried(), self._look()\n",
+        tests=COMBINE,
+    ),
+    Mutant(
+        name="what is consumed stays in the inbox",
+        file="engine/combine.py",
+        old="self._inbox.remove([*(entry.key for entry in taken), *([self._key] if self._key else [])])",
+        new="pass",
+        tests=COMBINE,
+    ),
+    Mutant(
+        name="a commit takes along whatever waits",
+        file="engine/combine.py",
+        old="if number + len(entry.recordings) <= room and size + entry.size <= MAX_BYTES:",
+        new="if True:",
+        tests=COMBINE,
+    ),
+    Mutant(
+        name="who commits back to back never looks at the inbox",
+        file="engine/combine.py",
+        old="beside = not listed and ",
+        new="beside = False and ",
+        tests=COMBINE,
+    ),
+    Mutant(
+        name="a stale cache is taken for contention",
+        file="engine/combine.py",
+        old="self._losses += seen",
+        new="self._losses += 1",
+        tests=COMBINE,
+    ),
+    Mutant(
+        name="nobody notes that others wait",
+        file="engine/combine.py",
+        old="self._write(document, base, self._note(taken))",
+        new="self._write(document, base)",
+        tests=COMBINE,
+    ),
+    Mutant(
+        name="the note does not reach the store",
+        file="stores/s3.py",
+        old="Metadata={WAITING: str(waiting)} if waiting else {},",
+        new="Metadata={},",
+        tests=("tests/test_store_contract.py", "-k", "embedded and note"),
+    ),
+    Mutant(
+        name="an unreadable entry holds up everybody",
+        file="engine/inbox.py",
+        old="            raise _SetAside from error\n",
+        new="            raise\n",
+        tests=INBOX,
+    ),
+    Mutant(
+        name="without permission to list nobody can record",
+        file="engine/inbox.py",
+        old="            self._close(error)\n            return []\n",
+        new="            self._close(error)\n            raise\n",
+        tests=(*INBOX, "-k", "refused"),
+    ),
+    Mutant(
+        name="where versions are kept an entry is deleted and leaves a marker",
+        file="engine/inbox.py",
+        old="self._quietly(lambda: self._engine.store.erase(key, version))",
+        new="self._quietly(lambda: self._engine.store.delete(key))",
+        tests=INBOX,
+    ),
+    Mutant(
+        name="where versions are kept an entry is left",
+        file="engine/inbox.py",
+        old="self._beside(lambda: self._quietly(lambda: self._engine.store.erase(key, version)))",
+        new="pass",
+        tests=INBOX,
+    ),
+    Mutant(
+        name="a damaged entry is read",
+        file="entries.py",
+        old="if _digest(payload) != digest:",
+        new="if False:",
+        tests=("tests/test_entries.py",),
+    ),
+    Mutant(
+        name="threads are given each other's outcomes",
+        file="engine/batch.py",
+        old="member.settle(outcomes[start:end])",
+        new="member.settle(outcomes[len(outcomes) - end : len(outcomes) - start])",
+        tests=BATCH,
+    ),
+    Mutant(
+        name="a thread is not told that its recording is bad",
+        file="engine/batch.py",
+        old="members[0].settle((), error)",
+        new="members[0].settle(())",
+        tests=BATCH,
+    ),
+    Mutant(
+        name="one bad recording fails all that share the commit",
+        file="engine/batch.py",
+        old="elif _is_everybodys(error):",
+        new="elif True:",
+        tests=BATCH,
+    ),
+    Mutant(
+        name="threads raise the same error object",
+        file="engine/batch.py",
+        old="member.settle((), _another(error))",
+        new="member.settle((), error)",
+        tests=BATCH,
+    ),
+    Mutant(
+        name="a thread that is being carried says that nothing was written",
+        file="engine/batch.py",
+        old="if self._leader is not member and not member.carried:",
+        new="if self._leader is not member:",
+        tests=BATCH,
+    ),
+    Mutant(
+        name="a thread that gave up is carried",
+        file="engine/batch.py",
+        old="                member.done = True  # from here on nobody carries it\n",
+        new="",
+        tests=BATCH,
+    ),
+    Mutant(
+        name="a group commit knows no bounds",
+        file="engine/batch.py",
+        old="if place and (number > MAX_OWN or size > MAX_BYTES):",
+        new="if False:",
+        tests=BATCH,
     ),
 )
 

@@ -444,6 +444,27 @@ class TestTime:
         assert ["b"] == ids_of(scene.sent("b"))
         assert [["a"], ["b"]] == scene.commits.carried
 
+    def test_a_thread_that_gave_up_is_not_carried_on_its_way_out(
+        self, scene: Scene, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It has said that nothing was written, so whoever leads just then leaves it out."""
+        leave = scene.batch._leave  # noqa: SLF001 - that moment is not to be hit otherwise
+
+        def leave_slowly(member: Any) -> None:  # noqa: ANN401 - it has no public name
+            if member.recordings[0].recorded_by == "late" and len(scene.commits.carried) == 1:
+                scene.commits.end()
+                scene.commits.begun(2)
+            leave(member)
+
+        monkeypatch.setattr(scene.batch, "_leave", leave_slowly)
+        scene.leads("a")
+        second = scene.comes("b")
+        monkeypatch.setattr(scene.batch, "_seconds", 0.01)
+        assert isinstance(error_of(scene.sent("late")), ContentionError)
+        scene.commits.end()
+        assert ["b"] == ids_of(second)
+        assert [["a"], ["b"]] == scene.commits.carried
+
     def test_those_behind_one_that_gave_up_are_carried(self, scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
         """The next leader is the first who still waits."""
         first = scene.leads("a")

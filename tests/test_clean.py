@@ -555,7 +555,7 @@ class TestErrors:
         """Others may commit the record yet; calling again is safe."""
         here = world(writes=[Fate.CONFLICT] * 3, patience=Patience(attempts=3, first=0.0))
         version = here.record()
-        with pytest.raises(OutcomeUnknownError, match="published for others? .*commit.*calling again is safe"):
+        with pytest.raises(OutcomeUnknownError, match=r"published for others to commit.*calling again is safe"):
             here.cleaner.record(version, ["a.parquet"])
         assert {} == versions_in(here.cleaner.document("vitals"))
         assert here.cleaner.record(version, ["a.parquet"]).version == 1

@@ -532,9 +532,9 @@ def test_a_document_that_is_none_is_found_wrong(s3: "S3Client", stored: object, 
 class Careless(MemoryStore):
     """A store that takes a write whatever it is to replace."""
 
-    def write(self, key: str, body: bytes, *, replacing: Replacing) -> Written:
+    def write(self, key: str, body: bytes, *, replacing: Replacing, waiting: int = 0) -> Written:
         """Put the object."""
-        return super().write(key, body, replacing=None if replacing is None else ANYTHING)
+        return super().write(key, body, replacing=None if replacing is None else ANYTHING, waiting=waiting)
 
 
 def diagnosis_of_careless(_: object = None) -> Diagnosis:

@@ -9,12 +9,12 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from functools import partial
 from itertools import count, pairwise
-from typing import Final
+from typing import Final, TypeVar
 
 import pytest
 from hypothesis import given
@@ -30,11 +30,12 @@ from cf_data_tracker.engine.combine import (
     TUNING,
     Combiner,
     Ledger,
+    Outcome,
     Tuning,
     fitting,
 )
 from cf_data_tracker.engine.commit import Engine, Patience, Surroundings
-from cf_data_tracker.entries import Entry, sealed
+from cf_data_tracker.entries import Entry, Identified, sealed
 from cf_data_tracker.errors import (
     ContentionError,
     DocumentError,
@@ -65,6 +66,10 @@ SILENT: Final = (Fate.ANSWER_LOST, Fate.LOST, Fate.LATE, Fate.NOT_SENT, Fate.SLO
 
 QUIET: Final = 1000.0
 """Seconds after which what was is forgotten."""
+
+
+R = TypeVar("R", bound=Identified)
+T = TypeVar("T", bound=Outcome)
 
 
 class Killed(BaseException):
@@ -170,10 +175,17 @@ class Worker:
         """What it has counted."""
         return self.tally.snapshot()
 
+    def commit(self, ledger: Ledger[R, T], *recordings: R) -> Sequence[T]:
+        """Commit recordings to a document."""
+        return self._combiner.commit(ledger, recordings)
+
+    def retuned(self, tuning: Tuning) -> None:
+        """Let it be as eager as this from now on."""
+        self._combiner._tuning = tuning  # noqa: SLF001 - it is given once; a worker of two minds is seen in tests alone
+
     def record(self, *files: str, by: str = "") -> list[Recorded]:
         """Record files, and check that what it is told is true."""
-        recordings = [of(file, by) for file in files]
-        outcomes = list(self._combiner.commit(LEDGER, recordings))
+        outcomes = list(self.commit(LEDGER, *(of(file, by) for file in files)))
         assert list(files) == [done.file for done in outcomes]
         there = self.world.files
         assert [there.index(done.file) + 1 for done in outcomes] == [done.version for done in outcomes]
@@ -358,7 +370,7 @@ class TestContention:
         behind.record("b")
         assert ["publish", "read"] == behind.requests()
         for worker in (behind, ahead):
-            worker._combiner._tuning = TUNING  # noqa: SLF001 - as if they had had patience
+            worker.retuned(TUNING)
             worker.requests()
         ahead.record("c")
         assert "publish" not in ahead.requests()
@@ -543,6 +555,13 @@ class TestPublished:
         assert ["publish", "read", "list", "write", "read", "list", "write", "delete"] == worker.requests()
         assert [["first", "rival", "other", "a"]] == deleted
 
+    def test_whoever_lost_while_combining_waits_a_little(self) -> None:
+        """Up to the time of a write: those who lost to one are not to come all at once."""
+        worker = Worker(begun(), tuning=PUSHY)
+        worker.lose_to("rival")
+        worker.record("a")
+        assert pytest.approx([2 * 0.06, 0.5 * 0.06]) == worker.waits
+
     def test_looks_at_which_nothing_has_happened_make_eager(self) -> None:
         """The chance to combine is ten times as large after each: perhaps nobody is at it any more."""
         worker = Worker(begun(note=1000), tuning=PUSHY)
@@ -577,6 +596,36 @@ class TestPublished:
         worker = Worker(begun(), tuning=PUSHY, chances=dice)
         worker.record("a")
         assert ["publish", "read", "list", "write", "delete"] == worker.requests()
+
+    def test_dice_that_were_thrown_for_a_known_number_are_not_thrown_for_it_again(self) -> None:
+        """If the LIST shows as many as were known, it combines."""
+        world = begun(note=10)
+        for number in range(10):
+            world.leave(f"other {number}")
+        worker = Worker(world, tuning=PUSHY, chances=[0.5, 0.09, 0.99])
+        worker.record("a")
+        assert ["publish", "read", "list", "write", "delete"] == worker.requests()
+
+    def test_a_crowd_that_was_seen_is_kept_in_mind(self) -> None:
+        """Even if the last writer had seen nobody."""
+        world = begun()
+        for number in range(100):
+            world.leave(f"other {number}")
+        # The first wait, two throws, the second wait; and at the second look the chance is 10 in 100.
+        worker = Worker(world, tuning=PUSHY, chances=[0.5, 0.99, 0.11, 0.5, 0.11])
+        worker.record("a")
+        assert ["publish", "read", "list", "read", "read"] == worker.requests()[:5]
+
+    def test_to_have_lost_while_combining_is_a_look_in_vain(self) -> None:
+        """Next time it is more eager."""
+        world = begun(note=10)
+        for number in range(10):
+            world.leave(f"other {number}")
+        # The first wait, two throws, the wait after it lost; and at the second look the chance is 3 in 10.
+        worker = Worker(world, tuning=PUSHY, chances=[0.5, 0.09, 0.99, 0.5, 0.29])
+        worker.lose_to("rival")
+        worker.record("a")
+        assert ["publish", "read", "list", "write", "read", "list", "write", "delete"] == worker.requests()
 
     def test_waits_are_in_writes_and_grow(self) -> None:
         """The first look comes after the time of two writes; then after one each, and more when that goes on."""
@@ -647,6 +696,27 @@ class TestLeading:
         assert ["list", "write"] == worker.requests()
         worker.record("b")
         assert ["write"] == worker.requests()
+
+    def test_what_was_listed_before_a_write_is_not_kept_for_another(self) -> None:
+        """Three that were found beside one write are listed again before the next, and that is the end of them."""
+        world = begun()
+        worker = Worker(world)
+        for file in "abc":
+            worker.record(file)
+        for number in range(3):
+            world.leave(f"other {number}")
+        for requests in (
+            ["list", "write"],
+            ["list", "write", "delete"],
+            ["list", "write"],
+            ["write"],
+            ["list", "write"],
+        ):
+            worker.requests()
+            worker.record(f"{len(world.files)}")
+            assert requests == worker.requests()
+        assert 3 == worker.stats.combined
+        assert 0 == world.note
 
     def test_what_was_found_long_ago_is_left(self) -> None:
         """It is stale: most likely others were at it."""
@@ -737,7 +807,7 @@ class TestLeftovers:
         vital = raw_ledger("vital")
         worker = Worker(world, tuning=PUSHY)
         new = replace(recording().new, schema="vital")
-        (done,) = Combiner(worker.engine, PUSHY).commit(vital, [Recording(new=new, recorded_by="me")])
+        (done,) = worker.commit(vital, Recording(new=new, recorded_by="me"))
         assert done.created
         assert ["first"] == world.files
         assert 1 == len(world.inbox)
@@ -946,6 +1016,21 @@ class TestLostAnswers:
         assert ["publish", "publish", "publish", "read", "list", "write", "delete"] == worker.requests()
         assert ["first", "a"] == world.files
 
+    def test_a_newcomer_publishes_again_as_well(self) -> None:
+        """What it does about it does not depend on why it published."""
+        world = begun(note=5)
+        worker = Worker(world, FatefulStore(world, publishes=[Fate.LOST]), chances=[0.9])
+        worker.record("a")
+        assert ["read", "publish", "publish", "read"] == worker.requests()[:4]
+
+    def test_a_newcomer_that_could_not_publish_writes_what_it_has_read(self) -> None:
+        """Without an entry there is nothing to wait for."""
+        world = begun(note=5)
+        worker = Worker(world, FatefulStore(world, publishes=[Fate.NOT_SENT]), chances=[0.9])
+        worker.record("a")
+        assert ["read", "publish", "write"] == worker.requests()
+        assert 5 == world.note
+
     def test_one_that_was_published_again_is_removed(self) -> None:
         """Whoever committed it has removed it before it came a second time."""
         world = begun()
@@ -1006,7 +1091,7 @@ class TestSlowDown:
         world = begun()
         worker = Worker(world, FatefulStore(world, publishes=[Fate.SLOW_DOWN] * 5), tuning=PUSHY)
         worker.record("a")
-        worker._combiner._tuning = TUNING  # noqa: SLF001 - it takes less for contention now
+        worker.retuned(TUNING)
         world.now += QUIET
         Worker(world).record("b")
         world.noted(5)
@@ -1021,17 +1106,14 @@ class TestSlowDown:
 
     def test_it_waits_the_longer_the_more_are_waiting(self) -> None:
         """A millisecond for each is what a prefix of S3 can answer."""
-        world = begun(note=1)
+        world = begun()
         for number in range(900):
             world.leave(f"{number}")
-        tuning = replace(TUNING, memory=0.1)
-        worker = Worker(world, FatefulStore(world, publishes=[Fate.SLOW_DOWN]), tuning=tuning)
+        worker = Worker(world, FatefulStore(world, publishes=[Fate.ANSWERED, Fate.SLOW_DOWN]), tuning=PUSHY)
         worker.record("a")
-        worker._combiner._standings[KEY].leading = False  # noqa: SLF001 - somebody else has committed since
-        Worker(world).record("b")
-        world.noted(900)
-        worker.record("c")
-        assert any(wait == pytest.approx(0.3 * 0.9) for wait in worker.waits)
+        worker.waits.clear()
+        worker.record("b")
+        assert pytest.approx(0.3 * 0.9) == worker.waits[0]
 
     def test_it_recovers(self) -> None:
         """Each publishing that is answered at once shortens the wait, until there is none."""
@@ -1048,8 +1130,8 @@ class TestSlowDown:
 
     def test_a_slowed_read_is_asked_again_with_jitter(self) -> None:
         """What is not publishing waits as it does without the inbox."""
-        worker = Worker(begun())
-        worker.store = worker.engine.store._store = FatefulStore(worker.world, reads=[Fate.SLOW_DOWN, Fate.LOST])  # noqa: SLF001
+        world = begun()
+        worker = Worker(world, FatefulStore(world, reads=[Fate.SLOW_DOWN, Fate.LOST]))
         worker.record("a")
         assert pytest.approx([0.5 * 4 * 0.05, 0.5 * 0.1]) == worker.waits
 
@@ -1073,8 +1155,7 @@ class TestGivingUp:
         worker = Worker(world, store, tuning=PUSHY)
         worker.record("a")
         worker.record("b")
-        hasty = replace(PATIENCE, attempts=1)
-        worker.engine._patience = hasty  # noqa: SLF001 - it has less time now
+        worker.engine._patience = replace(PATIENCE, attempts=1)  # noqa: SLF001 - it has less time now
         with pytest.raises(ContentionError, match="nothing was written"):
             worker.record("c")
         assert [] == world.inbox
@@ -1110,6 +1191,13 @@ class TestGivingUp:
         worker.store.catch_up()
         Worker(world, tuning=PUSHY).record("b")
         assert ["first", "a", "b"] == world.files
+
+    def test_what_perhaps_was_published_before_is_told_so(self) -> None:
+        """That the store cannot be reached since does not undo it."""
+        world = begun()
+        store = FatefulStore(world, publishes=[Fate.LATE, *[Fate.NOT_SENT] * 99])
+        with pytest.raises(OutcomeUnknownError, match="it may have been published"):
+            Worker(world, store, tuning=PUSHY).record("a")
 
     def test_what_was_never_sent_was_not_published(self) -> None:
         """The store cannot be reached, and nothing was written."""
@@ -1239,7 +1327,7 @@ class TestRefused:
         assert worker.record("a")[0].created
         worker.requests()
         for number in range(6):
-            worker.lose_to("rival", "another rival") if not number else None
+            worker.lose_to(*["rival", "another rival"][: 0 if number else 2])
             assert worker.record(f"{number}")[0].created
         assert {"read", "write"} == set(worker.requests())
         assert 1 == sum(record.levelno == logging.WARNING for record in caplog.records)
@@ -1428,7 +1516,7 @@ class TestClean:
         clean_entry(world, clean_record(file_version(4, file_name="FY2022"), "other"))
         worker = Worker(world, tuning=PUSHY)
         ours = clean_record(file_version(7), "ours")
-        (done,) = worker._combiner.commit(clean_ledger(world), [ours])  # noqa: SLF001 - as `record` does
+        (done,) = worker.commit(clean_ledger(world), ours)
         assert (7, True) == (done.version, done.created)
         assert {"FY2022": 4, "FY2023": 7} == clean_versions(world)
 
@@ -1438,7 +1526,7 @@ class TestClean:
         world = World()
         clean_entry(world, clean_record(file_version(others), "other"))
         worker = Worker(world, tuning=PUSHY)
-        (done,) = worker._combiner.commit(clean_ledger(world), [clean_record(file_version(ours), "ours")])  # noqa: SLF001
+        (done,) = worker.commit(clean_ledger(world), clean_record(file_version(ours), "ours"))
         assert (2, ours > others) == (done.version, done.created)
         assert {"FY2023": 2} == clean_versions(world)
 
@@ -1448,7 +1536,7 @@ class TestClean:
         clean_tracker(world).record(file_version(2), ["new.parquet"])
         clean_entry(world, clean_record(file_version(1), "late"))
         worker = Worker(world, tuning=PUSHY)
-        worker._combiner.commit(clean_ledger(world), [clean_record(file_version(1, file_name="other"), "ours")])  # noqa: SLF001
+        worker.commit(clean_ledger(world), clean_record(file_version(1, file_name="other"), "ours"))
         assert {"FY2023": 2, "other": 1} == clean_versions(world)
         assert [] == world.list(inbox_prefix(CLEAN_KEY))
         assert 0 == worker.stats.combined
@@ -1458,7 +1546,7 @@ class TestClean:
         world = World()
         bad = replace(clean_record(file_version(1), "bad"), raw=replace(file_version(1), file_size=float("nan")))  # type: ignore[arg-type]
         with pytest.raises(DocumentError, match="cannot be written"):
-            Worker(world, tuning=PUSHY)._combiner.commit(clean_ledger(world), [bad])  # noqa: SLF001
+            Worker(world, tuning=PUSHY).commit(clean_ledger(world), bad)
         assert [] == world.list(inbox_prefix(CLEAN_KEY))
 
 

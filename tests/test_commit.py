@@ -1,14 +1,24 @@
 """The commit engine: what each answer of the store, or none, makes of a recording."""
 
 import json
+import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import count
 
 import pytest
 
 from cf_data_tracker.document import Document
-from cf_data_tracker.engine.commit import FIRST_CONTACT_ATTEMPTS, Engine, Patience, Snapshot, Surroundings
+from cf_data_tracker.engine.commit import (
+    FIRST_CONTACT_ATTEMPTS,
+    Engine,
+    Patience,
+    Snapshot,
+    Surroundings,
+    Waiting,
+    at_once,
+)
 from cf_data_tracker.errors import (
     ContentionError,
     DocumentError,
@@ -21,7 +31,7 @@ from cf_data_tracker.model import NewFile, Recorded, Recording
 from cf_data_tracker.names import raw_key
 from cf_data_tracker.rules.raw import record
 from cf_data_tracker.stats import Tally
-from cf_data_tracker.store import ANYTHING, Stored
+from cf_data_tracker.store import ANYTHING, Conflict, Stored
 from cf_data_tracker.stores.memory import MemoryStore
 from cf_data_tracker.tracker import raw_target
 from fates import Fate, FatefulStore
@@ -84,6 +94,13 @@ def story(
     memory = MemoryStore()
     rival_records(memory, "first")
     return memory, World(FatefulStore(memory, reads=reads or [], writes=writes or []), patience)
+
+
+def told(answer: str | BaseException) -> str:
+    """Give an answer, or raise it."""
+    if isinstance(answer, BaseException):
+        raise answer
+    return answer
 
 
 def at(kind: str, number: int, act: Callable[[], object]) -> Callable[[str, int], None]:
@@ -375,6 +392,79 @@ class TestGivingUp:
         _, world = story(writes=[Fate.SLOW_DOWN])
         assert world.record("a").created
         assert [0.2] == world.waits
+
+
+class TestWaiting:
+    """Nothing is wrong: others are at it."""
+
+    def test_it_is_looked_again_when_the_attempt_said(self) -> None:
+        """How long that is, is not for chance to say; and it is counted neither as a loss nor as silence."""
+        world = World(FatefulStore(MemoryStore()))
+        answers: Iterator[str | BaseException] = iter([Waiting(0.7), Waiting(0.3), Conflict("lost"), "done"])
+        assert "done" == world.engine.persist(lambda: told(next(answers)), self._as_said)
+        assert [0.7, 0.3, 9.0] == world.waits
+        stats = world.tally.snapshot()
+        assert (1, 0) == (stats.conflicts, stats.unanswered)
+
+    def test_it_ends_with_patience(self) -> None:
+        """Whoever only ever waits has reached the store, and is given the attempts of one that has."""
+        world = World(FatefulStore(MemoryStore()))
+        with pytest.raises(Waiting):
+            world.engine.persist(lambda: told(Waiting(0.1)), self._as_said)
+        assert PATIENCE.attempts - 1 == len(world.waits)
+
+    @staticmethod
+    def _as_said(_: int, signal: BaseException | None) -> float:
+        return signal.seconds if isinstance(signal, Waiting) else 9.0
+
+
+class TestTelling:
+    """What a commit leaves for others to read."""
+
+    def test_a_note_goes_with_the_document(self) -> None:
+        """Who reads it learns how many its writer saw waiting; so does the writer, who carries it."""
+        memory, writer = story()
+        base = writer.engine.look(raw_target("vitals"))
+        writer.engine.put(KEY, {"tables": [], "revision": 2}, base, waiting=5)
+        assert 5 == writer.engine.carried[KEY].waiting
+        assert 5 == World(FatefulStore(memory)).engine.look(raw_target("vitals")).waiting
+
+    def test_a_plain_commit_notes_nothing(self) -> None:
+        """A note of an earlier writer does not outlive what it was written with."""
+        memory, world = story()
+        there = memory.read(KEY)
+        assert isinstance(there, Stored)
+        memory.write(KEY, there.body, replacing=ANYTHING, waiting=5)
+        world.record("a")
+        assert 0 == world.engine.look(raw_target("vitals")).waiting
+
+    def test_a_commit_is_one_line_in_the_log(self, caplog: pytest.LogCaptureFixture) -> None:
+        """Where, which revision, and how many recordings, also in fields; what was there already is not counted."""
+        _, world = story()
+        caplog.set_level(logging.INFO, logger="cf_data_tracker")
+        recordings = [recording(file, f"id-of-{file}-again") for file in ("first", "a", "b")]
+        world.engine.commit(raw_target("vitals"), lambda document: record(document, "vitals", recordings))
+        (line,) = caplog.records
+        assert f"memory://{KEY}: revision 2, 2 recordings, 0 of them of others" == line.getMessage()
+        assert {"revision": 2, "recordings": 2, "others": 0}.items() <= vars(line).items()
+
+    def test_nothing_new_is_not_logged(self, caplog: pytest.LogCaptureFixture) -> None:
+        """What writes nothing is no commit."""
+        _, world = story()
+        caplog.set_level(logging.INFO, logger="cf_data_tracker")
+        world.record("first", "another id")
+        assert [] == caplog.records
+
+
+class TestBeside:
+    """Where nothing runs beside the caller's own work, a task is done before it."""
+
+    def test_it_is_done_at_once_and_once(self) -> None:
+        """However often its result is asked for."""
+        numbers = count(1)
+        result = at_once(lambda: next(numbers))
+        assert 2 == next(numbers)
+        assert (1, 1) == (result(), result())
 
 
 class TestMissingDocuments:

@@ -33,10 +33,12 @@ class Later:
     """What is done beside, when a test says so."""
 
     def __init__(self) -> None:
+        self.taken_on = 0
         self._tasks: list[Callable[[], object]] = []
 
     def __call__(self, task: Callable[[], T], /) -> Callable[[], T]:
         """Take a task on."""
+        self.taken_on += 1
         self._tasks.append(task)
         return task  # nobody here waits for what is put off
 
@@ -212,10 +214,24 @@ class TestRemoving:
         assert ["delete"] == fateful.calls
 
     def test_nothing_to_remove_costs_nothing(self) -> None:
-        """No request is sent."""
-        store = FatefulStore(MemoryStore())
-        inbox_over(store).remove([])
-        assert [] == store.calls
+        """Nothing is begun beside, and what comes later is removed."""
+        store, later = MemoryStore(), Later()
+        inbox = inbox_over(store, later)
+        inbox.remove([])
+        assert 0 == later.taken_on
+        inbox.remove([publish(store, "a")])
+        later.catch_up()
+        assert [] == left_in(store)
+
+    def test_what_was_removed_is_done_even_if_it_comes_again(self) -> None:
+        """A publishing that was late shows it once more; this process knows that it is in the document."""
+        store = MemoryStore()
+        inbox = inbox_over(store)
+        inbox.remove([publish(store, "a")])
+        assert [] == left_in(store)
+        key = publish(store, "a")
+        assert [] == inbox.waiting()
+        assert [key] == keys_of(inbox_over(store).waiting())
 
     def test_what_is_being_removed_is_not_given_again(self) -> None:
         """A LIST may still show what a DELETE on its way will take."""
@@ -236,6 +252,7 @@ class TestRemoving:
         inbox = inbox_over(fateful, later)
         for key in publish_many(store, 4):
             inbox.remove([key])
+        assert 1 == later.taken_on
         later.catch_up()
         assert [] == left_in(store)
         assert ["delete"] == fateful.calls
@@ -335,9 +352,9 @@ class TestVersions:
 
     def test_nothing_to_sweep_costs_nothing(self) -> None:
         """Nothing is begun beside."""
-        store = FatefulStore(MemoryStore(versioned=True))
-        inbox_over(store).sweep([])
-        assert [] == store.calls
+        later = Later()
+        inbox_over(MemoryStore(versioned=True), later).sweep([])
+        assert 0 == later.taken_on
 
     def test_what_is_gone_is_not_swept(self) -> None:
         """Its publisher was first."""

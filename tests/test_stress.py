@@ -199,9 +199,9 @@ class TestRuns:
         assert_spotless(report)
         assert (200, 132) == (len(report.acknowledged), report.versions)
 
-    def test_every_commit_is_seen(self, server: Server) -> None:
+    def test_every_commit_is_seen(self, embedded: Server) -> None:
         """Workers report their commits: all revisions, with as many recordings in them as the document has versions."""
-        report = silently(connection_to(server), Options(workers=6, files=10))
+        report = silently(connection_to(embedded), Options(workers=6, files=10))
         assert_spotless(report)
         assert list(range(1, report.revision + 1)) == [commit.revision for commit in report.commits]
         assert report.versions == sum(commit.recordings for commit in report.commits)

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from cf_data_tracker.cli.app import app
 from cf_data_tracker.connection import Connection
+from cf_data_tracker.engine.commit import Patience
 from cf_data_tracker.errors import InvalidNameError, StoreError
 from cf_data_tracker.names import raw_key
 from cf_data_tracker.settings import Access
@@ -125,6 +126,16 @@ def test_a_worker_stops_where_the_document_is_taken_away(schema: str) -> None:
     assert connection.store.read(raw_key(schema)) is None
 
 
+def test_a_worker_stops_where_the_store_refuses() -> None:
+    """What it refuses once, it would refuse for each file, perhaps after the whole time of patience."""
+    connection = Connection(
+        Access(bucket="raw", endpoint_url="http://127.0.0.1:9"), patience=Patience(attempts=1, seconds=1.0)
+    )
+    (only,) = results(job(connection, "s"))
+    assert isinstance(only, Failed)
+    assert "StoreError" == only.kind
+
+
 class Never(Executor):
     """Takes jobs and does none."""
 
@@ -185,6 +196,18 @@ class TestAnyExecutor:
         assert report.verdict.clean
         assert (8, 1) == (len(report.acknowledged), report.died)
         assert [Failed(worker=1, file="", kind="OSError", message="its machine is gone")] == list(report.failed)
+
+    def test_a_job_that_is_run_again_is_no_violation(self) -> None:
+        """A cluster does so where it loses a machine: the second run finds what the first created."""
+
+        class Twice(AtOnce):
+            def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+                fn(*args, **kwargs)
+                return super().submit(fn, *args, **kwargs)
+
+        report = on(Twice(), in_memory(), Options(workers=2, files=4))
+        assert_spotless(report, 8)
+        assert {False} == {done.created for done in report.acknowledged}
 
     def test_jobs_that_tell_nothing_are_given_up(self) -> None:
         """After their time is over they are cancelled, and lost."""

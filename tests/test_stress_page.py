@@ -167,6 +167,14 @@ class TestPage:
         """The page says why."""
         assert "blind writes are not logged" in read(REPORTS["unsafe"]).text
 
+    @pytest.mark.parametrize(
+        ("writes", "each"), [(0, "0.00"), (3, "0.0023"), (130, "0.10"), (650, "0.50"), (2600, "2.00")]
+    )
+    def test_small_averages_are_not_rounded_away(self, writes: int, each: str) -> None:
+        """Threads that share commits take far less than a request for each recording."""
+        report = replace(FULL, acknowledged=[told(1, 0.1)] * 1300, stats=Stats(requests={"write": writes, "list": 1}))
+        assert f"attempts per recording {each}" in read(report).text
+
     def test_its_settings_are_told(self) -> None:
         """What was run, where, and with what."""
         options = Options(schema="s", workers=9, files=7, strategy="cas", latency="express", kill=0.25)

@@ -20,6 +20,7 @@ class Crew:
         failed: What ended in an error.
         killed: Workers killed on purpose, by number.
         died: Workers that ended by themselves before they had finished.
+        repeating: Whether a job may be run again, unknown to us, if the worker that ran it is lost.
         stats: What they asked of the store.
     """
 
@@ -28,6 +29,7 @@ class Crew:
         self.failed: list[Failed] = []
         self.killed: set[int] = set()
         self.died = 0
+        self.repeating = False
         self.stats = Stats()
         self._commits: dict[int, Committed] = {}
         self._connection = connection
@@ -69,8 +71,8 @@ class Crew:
             self.failed.append(failed)
 
     def uncertain(self) -> frozenset[str]:
-        """Return the files of which a recording ended without an acknowledgement."""
-        told = {(done.worker, done.file) for done in self.acknowledged}
+        """Return the files of which a recording ended without an acknowledgement, as far as can be known."""
+        told = set() if self.repeating else {(done.worker, done.file) for done in self.acknowledged}
         return frozenset(
             new.file for worker, files in enumerate(self._files) for new in files if (worker, new.file) not in told
         )

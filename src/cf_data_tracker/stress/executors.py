@@ -95,7 +95,7 @@ def _run_within(executor: ThreadPoolExecutor, crew: Crew, connection: Connection
 
 
 def _run_apart(executor: Executor, crew: Crew, patience: float) -> float:
-    jobs = crew.jobs()
+    jobs, crew.repeating = crew.jobs(), True  # as dask does where a machine is lost
     lead = LEAD_SECONDS + 0.05 * len(jobs)
     start, word = time.time() + lead, time.monotonic() + lead
     futures = {executor.submit(work_apart, job, start): job.number for job in jobs}

@@ -119,8 +119,8 @@ def _requests(report: Report) -> Iterable[Html]:
 
 
 def _request_row(mark: Html, kind: str, number: int, report: Report) -> Html:
-    each = f"{report.per_recording(number):.2f}" if report.acknowledged else words.NOTHING
-    return element("tr", element("th", mark, kind, scope="row"), element("td", each), element("td", f"{number:,}"))
+    name = element("th", mark, kind, scope="row")
+    return element("tr", name, element("td", words.average(report, number)), element("td", f"{number:,}"))
 
 
 KINDS: Final[Mapping[str, str]] = {

@@ -28,7 +28,8 @@ class Report:
         killed: Workers killed on purpose.
         died: Workers that ended of themselves before they had finished.
         stats: What all connections of the workers asked of the store, from the word to their end.
-        commits: The commits that were seen; blind writes, and the last of a worker that was killed, are not.
+        commits: The commits that were seen. Blind writes are not, nor those whose answer was lost, or came as the
+            worker was killed.
         versions: Versions in the document at the end.
         revision: The document's revision at the end, the number of commits.
         verdict: What the judge found.

@@ -3,7 +3,8 @@
 1. Every acknowledged recording is in the document exactly once, under its acknowledged number.
 2. The numbers of each file name are dense: 1, 2, 3 ...
 3. Of the recordings of one file, exactly one was told that it created the version. (None may have been, if one of
-   them was killed or never learned its outcome: then it may be the creator.)
+   them was killed or never learned its outcome: then it may be the creator. Nor may any where a cluster may have run a
+   worker's job again: then the creator may be the first of the two.)
 4. Real-time order: a recording that was acknowledged before another began has the lower number. Only recordings made
    on the same machine are compared: two machines share no clock that could tell which of them was first.
 
@@ -74,7 +75,7 @@ def judge(
     Args:
         acknowledged: What the workers were told.
         versions: What the document holds.
-        uncertain: Files of which a recording ended without an acknowledgement (killed, or outcome unknown).
+        uncertain: Files of which a recording may have ended without an acknowledgement (killed, or outcome unknown).
     """
     there = Counter((version.table, version.file_name, version.file) for version in versions)
     told = {(done.table, done.file_name, done.file) for done in acknowledged}

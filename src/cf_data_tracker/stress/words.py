@@ -16,8 +16,8 @@ def rows(report: Report) -> Iterator[tuple[str, str]]:
     yield "throughput", f"{report.per_second:.1f} recordings/s"
     for name, percent in PERCENTILES.items():
         yield f"latency {name}", f"{report.latency(percent) * 1000:.1f} ms" if report.acknowledged else NOTHING
-    yield "attempts per recording", _mean(report, report.attempts)
-    yield "requests per recording", _mean(report, report.requests)
+    yield "attempts per recording", average(report, report.attempts)
+    yield "requests per recording", average(report, report.requests)
     yield "conflicts", str(report.stats.conflicts)
     yield "recordings per commit", _batch(report)
     yield "committed for others", str(report.stats.combined)
@@ -65,13 +65,17 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
+def average(report: Report, number: int) -> str:
+    """Return how many of something there were for each acknowledged recording: two digits behind the point, or more."""
+    each = report.per_recording(number)
+    if not report.acknowledged:
+        return NOTHING
+    return f"{each:.2f}" if each >= 0.1 or not each else f"{each:.2g}"  # noqa: PLR2004 - two digits that are not zero
+
+
 def failure(failed: Failed) -> str:
     """Return a failure as a line."""
     return f"worker {failed.worker}{', ' if failed.file else ''}{failed.file}: {failed.kind}: {failed.message}"
-
-
-def _mean(report: Report, number: int) -> str:
-    return f"{report.per_recording(number):.2f}" if report.acknowledged else NOTHING
 
 
 def _batch(report: Report) -> str:

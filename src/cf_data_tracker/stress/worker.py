@@ -21,7 +21,7 @@ from typing import Final, TypeAlias
 
 from cf_data_tracker.connection import Connection
 from cf_data_tracker.document import Document, raw_document, to_bytes
-from cf_data_tracker.errors import DocumentVanishedError, TrackerError
+from cf_data_tracker.errors import DocumentVanishedError, StoreError, TrackerError
 from cf_data_tracker.model import NewFile, Recorded
 from cf_data_tracker.rules.raw import record
 from cf_data_tracker.stats import Stats
@@ -137,13 +137,21 @@ def work_within(job: Job, start: float, tell: Callable[[Account], None], stop: t
 
 
 def results(job: Job) -> Iterator[Result]:
-    """Record the files, and yield what came of each. Where the document is taken away, the run is over."""
+    """Record the files, and yield what came of each; up to one at which the store refuses, as it would at the others.
+
+    So a job ends that was called off, too: its document or its store is gone then.
+    """
     recorder = recorder_of(job)
     for new in job.files:
-        result = _recorded(job, new, recorder)
-        yield result
-        if isinstance(result, Failed) and result.kind == DocumentVanishedError.__name__:
-            return
+        began = time.monotonic()
+        try:
+            done = recorder(new)
+        except (TrackerError, Conflict, Unanswered) as error:  # blind writes meet the signals themselves
+            yield Failed(worker=job.number, file=new.file, kind=type(error).__name__, message=str(error))
+            if isinstance(error, (DocumentVanishedError, StoreError)):
+                return
+        else:
+            yield _acknowledged(job, new, done, began)
 
 
 def recorder_of(job: Job) -> Recorder:
@@ -192,12 +200,7 @@ def _account(watch: Watch, *done: Result) -> Account:
     return Account(results=done, commits=commits, stats=stats)
 
 
-def _recorded(job: Job, new: NewFile, recorder: Recorder) -> Result:
-    began = time.monotonic()
-    try:
-        done = recorder(new)
-    except (TrackerError, Conflict, Unanswered) as error:  # blind writes meet the signals themselves
-        return Failed(worker=job.number, file=new.file, kind=type(error).__name__, message=str(error))
+def _acknowledged(job: Job, new: NewFile, done: Recorded, began: float) -> Acknowledged:
     return Acknowledged(
         worker=job.number,
         table=new.table,
