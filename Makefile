@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --quiet --disable-pip-version-check
 
-.PHONY: help stress test test-ceph coverage check format docs wheel clean
+.PHONY: help stress simulate test test-ceph coverage check format docs wheel clean
 .DEFAULT_GOAL := help
 
 help:  ## List the targets
@@ -15,6 +15,9 @@ help:  ## List the targets
 
 stress: $(VENV)/.stress  ## Run the stress benchmark on the embedded S3
 	$(BIN)/cf-data-tracker stress $(ARGS)
+
+simulate: $(VENV)/.bench  ## Simulate up to 4,000 workers on S3, in virtual time
+	$(BIN)/python benchmarks/simulate.py $(ARGS)
 
 test: $(VENV)/.dev  ## Run the tests
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal --cov --cov-report= $(ARGS)
@@ -56,6 +59,10 @@ $(VENV)/bin/python:
 
 $(VENV)/.stress: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(PIP) install --constraint constraints.txt --editable '.[stress]'
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.stress
+	$(PIP) install --constraint constraints.txt --group bench
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.stress
