@@ -18,9 +18,9 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from enum import Enum, auto
-from typing import Any, Final, NoReturn, Protocol, TypeAlias, TypeVar
+from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
@@ -47,6 +47,9 @@ from cf_data_tracker.stores.memory import MemoryStore
 from cf_data_tracker.tracker import raw_ledger
 from fates import INBOX, Fate
 from strategies import SCHEMA, clean_record, file_version, recording
+
+NAMES: Final = "ABCDEFGH"
+PAGE: Final = 1000
 
 T = TypeVar("T")
 R = TypeVar("R", Recording, CleanRecord)
@@ -126,6 +129,10 @@ class Part:
     tuning: Tuning | None = TUNING
     lists: bool = True
 
+    def __str__(self) -> str:
+        own = dict(asdict(self.tuning).items() - asdict(TUNING).items()) if self.tuning is not None else "alone"
+        return f"{self.commits}, {own or 'as it comes'}{'' if self.lists else ', may not list'}"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
@@ -153,7 +160,7 @@ class Plan:
     fresh: bool = False
     versioned: bool = False
     threads: bool = False
-    page: int = 1000
+    page: int = PAGE
 
 
 # what is recorded
@@ -184,6 +191,7 @@ class Book(Protocol[R]):
     """A document of one kind: how to record in it, and how to read it."""
 
     ledger: Ledger[R, Any]
+    replaces: bool  # whether a newer line takes the place of an older one
 
     def recording(self, file: str, recorded_by: str) -> R:
         """Return a recording of a file, as a plan names it."""
@@ -200,6 +208,8 @@ class Book(Protocol[R]):
 
 class RawBook:
     """The raw document."""
+
+    replaces = False
 
     def __init__(self) -> None:
         self.ledger = raw_ledger(SCHEMA)
@@ -235,6 +245,8 @@ class RawBook:
 class CleanBook:
     """The clean document."""
 
+    replaces = True
+
     def __init__(self, store: MemoryStore) -> None:
         connection = Connection(Access(bucket="clean"), store=store)
         self.ledger = CleanTracker.over(connection, connection)._ledger(SCHEMA)  # noqa: SLF001 - what it hands to the combiner
@@ -265,6 +277,90 @@ class CleanBook:
 def incompressible(seed: str) -> str:
     """Return a text that is too long for an inbox key, however it is written there."""
     return "".join(random.Random(seed).choices("abcdefghijklmnopqrstuvwxyz0123456789", k=1800))
+
+
+# what is to hold
+
+
+class Laws:
+    """What is to hold of the document, of the answers and of the inbox, and what is known of them."""
+
+    def __init__(self, book: Book[Any]) -> None:
+        self._book = book
+        self._document: Document | None = None
+        self._states: list[list[Line]] = [[]]
+        self._acknowledged: list[Line] = []
+        self._never: dict[str, str] = {}  # ids of recordings that are not to appear, and what their worker was told
+        self.published: dict[str, Sequence[Any]] = {}  # by key, the recordings
+        self.met: Counter[str] = Counter()  # by key, commits since that carried what was in the inbox
+        self.unfetched: set[str] = set()  # keys of entries that somebody was not given when it asked
+
+    @property
+    def moment(self) -> int:
+        """The place of the document's present state among all that there have been."""
+        return len(self._states) - 1
+
+    def check_state(self, body: bytes, *, combines: bool) -> None:
+        """Look at what was written, perhaps by a worker that had just listed the inbox."""
+        document = self._book.ledger.parse(body)
+        before, after = self._states[-1], self._book.lines(document)
+        was = self._document["revision"] if self._document is not None else 0
+        must(document["revision"] == was + 1, "each commit raises the revision by one")
+        must(self._book.is_lawful(before, after), f"a commit may make {after} of {before}")
+        for line in after:
+            told = self._never.get(line.recorded_by or "")
+            must(told is None, f"{line.recorded_by}, whose worker was told {told}, never appears")
+        self._document = document
+        self._states.append(after)
+        if combines:
+            self._check_entries()
+
+    def acknowledged(self, began: int, one: Any, came: Came) -> None:  # noqa: ANN401 - a recording
+        """Look at what came of a recording, by what its worker was told; `began` is the moment when it called."""
+
+        def is_true(line: Line) -> bool:
+            same = (line.file_name, line.version) == (came.file_name, came.version)
+            return same and came.created == (line.recorded_by == one.recorded_by) and self._book.is_answered(one, line)
+
+        told = [line for state in self._states[began:] for line in state if is_true(line)]
+        must(bool(told), f"{came} is true of the document at some time during the call")
+        before = [line.version for line in self._states[began] if line.file_name == came.file_name]
+        must(not came.created or came.version > max(before, default=0), "a new number is higher than any before")
+        self._acknowledged.append(told[0])
+
+    def refused(self, recordings: Sequence[Any], told: str) -> None:
+        """Look at recordings whose worker was told that nothing was written."""
+        there = {line.recorded_by for line in self._states[-1]}
+        for one in recordings:
+            must(one.recorded_by not in there, f"{one.recorded_by}, whose worker was told {told}, is not there")
+            self._never[one.recorded_by] = told
+
+    def judge(self, left: Sequence[str]) -> None:
+        """Look at the end, and at the keys that are left in the inbox."""
+        must(not left, "whoever combines last leaves nothing in the inbox")
+        must(all(map(self._holds, self.published)), "whatever was published is in the document at last")
+        final = {line.file_name: line.version for line in self._states[-1]}
+        lost = [line for line in self._acknowledged if not self._is_kept(line, final)]
+        must(not lost, f"what was acknowledged is there at last, and so is {lost}")
+
+    def _check_entries(self) -> None:
+        for key in self.published:
+            self.met[key] += 1
+            if self.met[key] == 2 and key not in self.unfetched:
+                must(self._holds(key), "what was published is in the document after two commits that listed the inbox")
+
+    def _holds(self, key: str) -> bool:
+        """Return whether there is nothing left to write of an entry."""
+        return self._book.ledger.record(self._document, self.published[key])[0] is self._document
+
+    def _is_kept(self, line: Line, final: Mapping[str, int]) -> bool:
+        return line in self._states[-1] or (self._book.replaces and final[line.file_name] > line.version)
+
+
+def must(holds: bool, law: str) -> None:  # noqa: FBT001
+    """Raise `Broken` unless the law holds."""
+    if not holds:
+        raise Broken(f"it does not hold that {law}")
 
 
 # who plays
@@ -407,7 +503,7 @@ class Asking:
 class Worker:
     """A process that records, with a time of its own, which requests take and waiting lets pass."""
 
-    def __init__(self, run: "Interleaving", name: str, part: Part) -> None:
+    def __init__(self, run: "Interleaving", name: str, part: Part, attempts: int) -> None:
         self._run = run
         self.name = name
         self.part = part
@@ -422,7 +518,7 @@ class Worker:
         self.shut = False  # whether it has been refused something, and so may see nothing of the inbox any more
         self.unheard = False  # whether in this call anything was published, or written without an answer
         surroundings = Surroundings(clock=lambda: self.now, sleep=self._sleep, random=self._random, beside=self._beside)
-        patience = Patience(attempts=run.plan.attempts, seconds=1e6)
+        patience = Patience(attempts=attempts, seconds=1e6)
         self.engine = Engine(Asking(run, self), Tally(), patience, surroundings)
         self._combiner = Combiner(self.engine, part.tuning) if part.tuning is not None else None
 
@@ -503,6 +599,7 @@ class Interleaving:
         self.dice = dice
         self.memory = MemoryStore(versioned=plan.versioned)
         self.book: Book[Any] = CleanBook(self.memory) if plan.clean else RawBook()
+        self.laws = Laws(self.book)
         self.story: list[str] = []
         self.befallen: Counter[str] = Counter()
         self.answers: Counter[str] = Counter()
@@ -515,14 +612,6 @@ class Interleaving:
         self._actors: list[Actor] = []
         self._beginning: list[Actor] = []
         self._late: list[Late] = []
-        self._states: list[list[Line]] = [[]]
-        self._revision = 0
-        self._document: Document | None = None
-        self._acknowledged: list[Line] = []
-        self._never: dict[str, str] = {}  # ids of recordings that are not to appear, and why
-        self._published: dict[str, Sequence[Any]] = {}  # by key, the recordings
-        self._met: Counter[str] = Counter()  # by key, commits since that carried what was in the inbox
-        self._unfetched: set[str] = set()  # keys of entries that somebody was not given when it asked
         self._touched: set[str] = set()  # all that was done to the inbox
 
     def run(self) -> "Interleaving":
@@ -536,15 +625,13 @@ class Interleaving:
             self._prepare()
             self._play()
             self._sweep()
-            self._judge()
+            self.laws.judge(self.memory.list(self._inbox))
+        except Broken as broken:
+            parts = [f"{name}: {part}" for name, part in zip(NAMES, self.plan.parts, strict=False)]
+            raise Broken("\n".join([str(broken), repr(self.dice), *parts, *self.story])) from broken
         finally:
             self._bury()
         return self
-
-    @property
-    def published(self) -> int:
-        """How many entries there have been."""
-        return len(self._published)
 
     # what workers call
 
@@ -579,82 +666,20 @@ class Interleaving:
         """Hear what a worker was told."""
         self._tell(f"  {worker.name}: {[(came.version, came.created) for came in outcomes]}")
         self.answers[f"{worker.name} acknowledged"] += 1
-        self._must(len(recordings) == len(outcomes), "an outcome for each recording, in their order")
+        must(len(recordings) == len(outcomes), "each recording has an outcome")
         for one, came in zip(recordings, outcomes, strict=True):
-            self._check_answer(worker.began or 0, one, came)
+            self.laws.acknowledged(worker.began or 0, one, came)
 
     def refused(self, worker: Worker, recordings: Sequence[Any], error: TrackerError) -> None:
         """Hear that a worker was told an error."""
         name = type(error).__name__
         self._tell(f"  {worker.name}: {name}: {error}")
         self.answers[f"{worker.name} {name}"] += 1
-        self._must(not isinstance(error, DocumentVanishedError), "nothing has vanished")
+        must(not isinstance(error, DocumentVanishedError), "nothing has vanished")
         if isinstance(error, OutcomeUnknownError):
-            self._must(worker.unheard, "an outcome is unknown only where something may have landed")
-            return
-        there = {line.recorded_by for line in self._states[-1]}
-        for one in recordings:
-            self._never[one.recorded_by] = name
-            self._must(one.recorded_by not in there, f"{one.recorded_by} is there, whose worker was told {name}")
-
-    # the laws
-
-    def _check_answer(self, began: int, one: Any, came: Came) -> None:  # noqa: ANN401 - a recording
-        def is_true(line: Line) -> bool:
-            same = (line.file_name, line.version) == (came.file_name, came.version)
-            return same and came.created == (line.recorded_by == one.recorded_by) and self.book.is_answered(one, line)
-
-        told = [line for state in self._states[began:] for line in state if is_true(line)]
-        self._must(bool(told), f"{came} is true of the document at some time during the call")
-        before = [line.version for line in self._states[began] if line.file_name == came.file_name]
-        self._must(not came.created or came.version > max(before, default=0), "a new number is higher than any before")
-        self._acknowledged.append(told[0])
-
-    def _check_state(self, combines: bool) -> None:  # noqa: FBT001
-        there = self.memory.read(self._key)
-        if not isinstance(there, Stored):
-            raise TypeError(there)
-        document = self.book.ledger.parse(there.body)
-        before, after = self._states[-1], self.book.lines(document)
-        self._must(document["revision"] == self._revision + 1, "each commit raises the revision by one")
-        self._must(self.book.is_lawful(before, after), f"a commit may make {after} of {before}")
-        for line in after:
-            told = self._never.get(line.recorded_by or "")
-            self._must(told is None, f"{line.recorded_by} is there, whose worker was told {told}")
-        self._states.append(after)
-        self._document, self._revision = document, document["revision"]
-        if combines and self.plan.page == 1000:
-            self._check_entries()
-
-    def _check_entries(self) -> None:
-        for key in self._published:
-            self._met[key] += 1
-            if self._met[key] == 2 and key not in self._unfetched:
-                self._must(self._holds(key), f"{self.short(key)} is in the document after two commits that listed")
-
-    def _holds(self, key: str) -> bool:
-        """Return whether there is nothing left to write of an entry."""
-        return self.book.ledger.record(self._document, self._published[key])[0] is self._document
-
-    def _judge(self) -> None:
-        left = [self.short(key) for key in self.memory.list(self._inbox)]
-        self._must(not left, f"whoever combines last leaves nothing in the inbox, but there is {left}")
-        out = [self.short(key) for key in self._published if not self._holds(key)]
-        self._must(not out, f"whatever was published is in the document at last, but {out} is not")
-        self._must(not any(actor.error for actor in self._actors), "what is done beside keeps its troubles to itself")
-        final = {line.file_name: line.version for line in self._states[-1]}
-        lost = [line for line in self._acknowledged if not self._is_kept(line, final)]
-        self._must(not lost, f"what was acknowledged is there at last, but {lost} is not")
-
-    def _is_kept(self, line: Line, final: Mapping[str, int]) -> bool:
-        return line in self._states[-1] or (self.plan.clean and final[line.file_name] > line.version)
-
-    def _must(self, holds: bool, law: str) -> None:  # noqa: FBT001
-        if not holds:
-            self._broken(law)
-
-    def _broken(self, law: str) -> NoReturn:
-        raise Broken("\n".join([f"it does not hold that {law}", f"{self.dice!r} {self.plan}", *self.story]))
+            must(worker.unheard, "an outcome is unknown only where something may have landed")
+        else:
+            self.laws.refused(recordings, name)
 
     # the play
 
@@ -663,9 +688,9 @@ class Interleaving:
             first = self.book.recording("FY2023/0", "first")
             document = self.book.ledger.record(None, [first])[0]
             self.memory.write(self._key, to_bytes(document or {}), replacing=None)
-            self._check_state(combines=False)
-        for name, part in zip("ABCDEFGH", self.plan.parts, strict=False):
-            self._enter(Worker(self, name, part))
+            self._written(combines=False)
+        for name, part in zip(NAMES, self.plan.parts, strict=False):
+            self._enter(Worker(self, name, part, self.plan.attempts))
 
     def _enter(self, worker: Worker) -> None:
         self._workers.append(worker)
@@ -675,26 +700,26 @@ class Interleaving:
         self._begin_all()
 
     def _play(self) -> None:
-        steps = 60 * (self.plan.attempts + 2) * max(1, self.plan.calls) * (len(self._workers) + 1)
+        steps = 60 * (self.plan.attempts + 6) * self.plan.calls * len(self._workers)
         while ready := [actor for actor in self._actors if actor.is_ready]:
             self.dice.before_turn(self._state)
             turns: list[Actor | Late] = [*ready, *filter(self._can_land, self._late)]
             self._turn(self.dice.pick("turn", turns))
             steps -= 1
-            self._must(steps > 0, "every worker comes to an end")
+            must(steps > 0, "every worker comes to an end")
         waiting = [actor.name for actor in self._actors if not (actor.worker.dead or actor.greenlet.dead)]
-        self._must(not waiting, f"nobody waits for ever, but {waiting}")
+        must(not waiting, f"nobody waits for ever, but {waiting}")
 
     def _sweep(self) -> None:
         """Let what is late land, and one more worker combine until nothing should be left."""
         while self._late:
             self._turn(self.dice.pick("last", self._late))
         left = len(self.memory.list(self._inbox))
-        rounds = 4 * left + 6 if self.plan.versioned or self.plan.page < 1000 else 1
-        commits = [[f"{'swept'}{place}/1"] for place in range(rounds)]
+        rounds = 4 * left + 6 if self.plan.versioned or self.plan.page < PAGE else 1
+        commits = [[f"swept{place}/1"] for place in range(rounds)]
         self._faults, self.dice = 0, Steady(self.dice)
         self._tell("  one more")
-        self._enter(Worker(self, "Z", Part(commits=commits, tuning=replace(TUNING, losses=0))))
+        self._enter(Worker(self, "Z", Part(commits=commits, tuning=replace(TUNING, losses=0)), attempts=6))
         self._play()
 
     def _turn(self, who: Actor | Late) -> None:
@@ -713,7 +738,7 @@ class Interleaving:
         """Let something befall a request."""
         worker = actor.worker
         if actor.number == 0 and worker.began is None:
-            worker.began = len(self._states) - 1
+            worker.began = self.laws.moment
         befalls = self.dice.pick("befalls", [Fate.ANSWERED, *(self._possible(actor, call))])
         if befalls is not Fate.ANSWERED:
             self._faults -= 1
@@ -763,13 +788,18 @@ class Interleaving:
     def _apply(self, call: Call) -> object:
         answer: object = call.apply()
         if call.kind == "write":
-            self._check_state(call.combines)
+            self._written(combines=call.combines)
         elif call.kind != "read":
             self._touched.add(f"{call.told} {answer if call.kind == 'publish' else ''}")
         if call.kind == "publish" and call.key.startswith(self._inbox):
             entry = opened(call.key, call.body, self.book.ledger.from_json)
-            self._published.setdefault(call.key, entry.recordings)
+            self.laws.published.setdefault(call.key, entry.recordings)
         return answer
+
+    def _written(self, *, combines: bool) -> None:
+        there = self.memory.read(self._key)
+        if isinstance(there, Stored):
+            self.laws.check_state(there.body, combines=combines and self.plan.page == PAGE)
 
     def _note(self, actor: Actor, call: Call, befalls: Befalls, answer: object) -> None:
         """Remember what the laws, or the worker, will ask for."""
@@ -785,7 +815,7 @@ class Interleaving:
         if actor.number == 0 and call.kind in ("list", "write"):
             worker.listed = call.kind == "list" and not isinstance(answer, BaseException) and not worker.shut
         if call.kind == "fetch" and befalls is not Fate.ANSWERED:
-            self._unfetched.add(call.key)
+            self.laws.unfetched.add(call.key)
 
     def _can_land(self, late: Late) -> bool:
         """Return whether it would change anything now."""
@@ -815,7 +845,7 @@ class Interleaving:
         except (Broken, Pruned):
             raise
         except BaseException as error:
-            raise Broken(f"{error!r} escaped from {actor.name}\n" + "\n".join(self.story)) from error
+            raise Broken(f"it does not hold that nothing but a TrackerError escapes: {error!r}") from error
 
     def _bury(self) -> None:
         for worker in self._workers:
@@ -840,9 +870,9 @@ class Interleaving:
         there = tuple((key, self._shown(self.memory.read(key))) for key in keys)
         workers = tuple((worker.past, worker.dead, worker.began) for worker in self._workers)
         late = tuple((one.call.told, one.call.body, one.call.combines) for one in self._late)
-        met = tuple(sorted(self._met.items()))
+        met = tuple(sorted(self.laws.met.items()))
         touched = frozenset(self._touched) if self.plan.versioned else frozenset()
-        return hash((there, workers, late, self._faults, met, frozenset(self._unfetched), touched))
+        return hash((there, workers, late, self._faults, met, frozenset(self.laws.unfetched), touched))
 
 
 def short_etag(etag: object) -> str:
@@ -923,7 +953,7 @@ class Rolled:
         self._speeds = self._roll.choice([[1.0], [1.0, 1.0, 0.03, 8.0]])
 
     def __repr__(self) -> str:
-        return f"at_random({self._seed!r})"
+        return f"dice of the seed {self._seed!r}"
 
     def pick(self, what: str, options: Sequence[T]) -> T:
         """Return what comes up."""
@@ -975,7 +1005,7 @@ TUNINGS: Final = (
 RAW_FILES: Final = ("FY2023/a", "FY2023/b", "FY2023/c", "FY2023/d+", "2024-01/e", "2024-01/f+")
 
 
-def at_random(seed: str, *, clean: bool = False, page: int = 1000) -> Interleaving:
+def at_random(seed: str, *, clean: bool = False, page: int = PAGE) -> Interleaving:
     """Return a run of a plan that the seed makes."""
     roll = random.Random(f"plan {seed}")
     parts = [_part(roll, "ABCDE"[place], clean=clean) for place in range(roll.choice([2, 2, 2, 3, 3, 4, 5]))]

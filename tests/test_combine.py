@@ -82,6 +82,7 @@ class World(MemoryStore):
     def __init__(self, *, versioned: bool = False) -> None:
         super().__init__(versioned=versioned)
         self.now = 0.0
+        self.write_seconds = 0.06
 
     @property
     def document(self) -> Document:
@@ -130,7 +131,7 @@ class World(MemoryStore):
 
     def write(self, key: str, body: bytes, *, replacing: Replacing, waiting: int = 0) -> Written:
         """Write in the time that it takes."""
-        self.now += 0.06
+        self.now += self.write_seconds
         return super().write(key, body, replacing=replacing, waiting=waiting)
 
     def list(self, prefix: str, *, after: str = "") -> list[str]:
@@ -224,6 +225,19 @@ def begun(*, versioned: bool = False, note: int = 0) -> World:
     Worker(world).record_alone("first")
     world.noted(note)
     return world
+
+
+def counted() -> tuple[list[Document | None], Ledger[Recording, Recorded]]:
+    """Return a list of the documents that a rule is asked of, and the document with that rule."""
+    asked: list[Document | None] = []
+
+    def record(
+        document: Document | None, recordings: Sequence[Recording]
+    ) -> tuple[Document | None, Sequence[Recorded]]:
+        asked.append(document)
+        return LEDGER.record(document, recordings)
+
+    return asked, replace(LEDGER, record=record)
 
 
 def kill() -> None:
@@ -323,6 +337,31 @@ class TestQuiet:
         assert 0 == world.note
 
 
+class TestRule:
+    """How often the rule is asked, which takes as long as the document is large."""
+
+    def test_of_one_document_it_is_asked_once(self) -> None:
+        """By a commit that nobody is in the way of."""
+        asked, ledger = counted()
+        Worker(begun()).commit(ledger, of("a"))
+        assert 1 == len(asked)
+
+    def test_of_another_document_it_is_asked_again(self) -> None:
+        """What a rival wrote is another."""
+        asked, ledger = counted()
+        worker = Worker(begun())
+        worker.lose_to("rival")
+        worker.commit(ledger, of("a"))
+        assert 2 == len(asked)
+
+    def test_of_no_document_it_is_asked_each_time(self) -> None:
+        """It may look at other documents, which may have come since."""
+        asked, ledger = counted()
+        world = World()
+        Worker(world, FatefulStore(world, writes=[Fate.LOST])).commit(ledger, of("a"))
+        assert 2 <= len(asked)
+
+
 class TestContention:
     """What is taken for contention."""
 
@@ -333,6 +372,7 @@ class TestContention:
         worker.lose_to("rival 1", "rival 2")
         assert [True] == [done.created for done in worker.record("a")]
         assert ["read", "write", "read", "write", "publish"] == worker.requests()[:5]
+        assert 1 == world.note
 
     def test_losing_once_what_was_just_read_does_not(self) -> None:
         """It reads and writes again, at once."""
@@ -366,6 +406,8 @@ class TestContention:
         """Whoever is behind them publishes at once; whoever is ahead of them does not; for so many writes."""
         world = begun()
         behind, ahead = Worker(world, tuning=PUSHY), Worker(world, tuning=PUSHY)
+        behind.record("as long as it was ahead")
+        behind.requests()
         behind.asleep = [lambda: ahead.record("a")]
         behind.record("b")
         assert ["publish", "read"] == behind.requests()
@@ -380,6 +422,28 @@ class TestContention:
         Worker(world).record("rival")
         behind.record("e")
         assert "write" == behind.requests()[0]
+
+    def test_whoever_was_ahead_and_lost_is_behind(self) -> None:
+        """While others have been met lately, it does not try again before it publishes."""
+        world = begun(note=1)
+        world.leave("other")
+        worker = Worker(world)
+        worker.record("a")
+        worker.requests()
+        worker.lose_to("rival")
+        worker.record("b")
+        assert ["write", "publish"] == worker.requests()[:2]
+
+    def test_to_have_lost_twice_is_to_have_met_others(self) -> None:
+        """The next that is lost is one too many at once."""
+        world = begun()
+        worker = Worker(world)
+        worker.lose_to("rival 1", "rival 2")
+        worker.record("a")
+        worker.requests()
+        worker.lose_to("rival 3")
+        worker.record("b")
+        assert ["write", "publish"] == worker.requests()[:2]
 
     def test_a_file_that_is_there_is_not_published(self) -> None:
         """Whatever was met lately: that it is there is told by one conditional read."""
@@ -670,6 +734,57 @@ class TestLeading:
         worker.record("e")
         assert "delete" not in worker.requests()
         assert ["first", "one", "a", "b", "c", "two", "d", "e"] == world.files
+
+    def test_what_a_write_carries_is_not_found_beside_it(self) -> None:
+        """Even one that lists beside each write takes each entry along once."""
+        world = begun()
+        worker = Worker(world, tuning=replace(TUNING, beside_every=1, beside_crowd=1))
+        worker.record("a")
+        world.leave("other")
+        for requests in (["list", "write"], ["list", "write", "delete"], ["list", "write"]):
+            worker.requests()
+            worker.record(f"{len(world.files)}")
+            assert requests == worker.requests()
+
+    def test_what_cannot_be_read_makes_no_crowd(self) -> None:
+        """It is set aside, and nobody waits there."""
+        world = begun()
+        worker = Worker(world)
+        for file in "abc":
+            worker.record(file)
+        MemoryStore.write(world, f"{PREFIX}bad", b"rubbish", replacing=ANYTHING)
+        worker.record("d")
+        worker.record("e")
+        assert 0 == world.note
+
+    def test_a_list_before_a_write_counts_as_one_beside(self) -> None:
+        """It lists once, and not again before so many writes more."""
+        world = begun()
+        worker = Worker(world)
+        for file in "abc":
+            worker.record(file)
+
+        def rival() -> None:
+            Worker(world).record_alone("rival")
+            world.noted(1)
+
+        worker.requests()
+        worker.store.before = meanwhile("write", 1, rival)
+        worker.record("d")
+        assert ["list", "write", "read", "list", "write"] == worker.requests()
+        for file in "efg":
+            worker.record(file)
+        assert ["write"] * 3 == worker.requests()
+
+    def test_however_many_its_own_it_takes_a_few_along(self) -> None:
+        """The bound is for both together."""
+        world = begun(note=1)
+        for number in range(200):
+            world.leave(f"other {number}")
+        worker = Worker(world)
+        worker.record(*(f"own {number}" for number in range(900)))
+        assert 100 == worker.stats.combined
+        assert 1 + 1000 == len(world.files)
 
     def test_where_few_wait_it_lists_beside_every_second_write(self) -> None:
         """While others have been met lately."""
@@ -1015,6 +1130,7 @@ class TestLostAnswers:
         worker.record("a")
         assert ["publish", "publish", "publish", "read", "list", "write", "delete"] == worker.requests()
         assert ["first", "a"] == world.files
+        assert pytest.approx([0.5 * 0.05, 0.5 * 0.1, 0.12]) == worker.waits
 
     def test_a_newcomer_publishes_again_as_well(self) -> None:
         """What it does about it does not depend on why it published."""
@@ -1068,6 +1184,7 @@ class TestSlowDown:
         worker = Worker(world, FatefulStore(world, publishes=[Fate.SLOW_DOWN] * 14), tuning=PUSHY)
         worker.record("a")
         assert ["publish"] * 15 == worker.requests()[:15]
+        assert pytest.approx(0.12) == worker.waits[0]
         growing = worker.waits[3:14]
         assert sorted(growing) == growing
         assert growing[0] < growing[5] < growing[-1]
@@ -1080,8 +1197,10 @@ class TestSlowDown:
         worker.record("a")
         worker.waits.clear()
         worker.record("b")
-        assert worker.waits[0] > 0.5
-        assert pytest.approx([worker.waits[0], 0.12]) == worker.waits
+        brake = 0.0
+        for _ in range(5):
+            brake = brake * TUNING.brake_growth + TUNING.brake
+        assert pytest.approx([brake, 0.12]) == worker.waits
         other = Worker(world, tuning=PUSHY)
         other.record("c")
         assert pytest.approx([0.12]) == other.waits
@@ -1134,6 +1253,27 @@ class TestSlowDown:
         worker = Worker(world, FatefulStore(world, reads=[Fate.SLOW_DOWN, Fate.LOST]))
         worker.record("a")
         assert pytest.approx([0.5 * 4 * 0.05, 0.5 * 0.1]) == worker.waits
+
+    @pytest.mark.parametrize("kind", ["reads", "writes"])
+    def test_so_is_one_after_publishing(self, kind: str) -> None:
+        """It is no reason to publish later."""
+        world = begun()
+        fates: dict[str, list[Fate]] = {kind: [Fate.SLOW_DOWN]}
+        worker = Worker(world, FatefulStore(world, **fates), tuning=PUSHY)
+        worker.record("a")
+        worker.record("b")
+        assert pytest.approx([0.12, 0.5 * 4 * 0.05, 0.12]) == worker.waits
+
+    def test_waits_are_measured_by_this_store(self) -> None:
+        """Where a write takes ten times as long, so do the waits, after some writes."""
+        world = begun()
+        worker = Worker(world, tuning=PUSHY)
+        world.write_seconds = 0.6
+        for number in range(20):
+            worker.record(f"{number}")
+        assert pytest.approx(0.12) == worker.waits[0] - 2 * 0.2 * 0.54
+        assert sorted(worker.waits) == worker.waits
+        assert pytest.approx(1.2, rel=0.01) == worker.waits[-1]
 
 
 class TestGivingUp:

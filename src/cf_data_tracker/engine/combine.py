@@ -115,7 +115,7 @@ class Tuning:
     ahead: int = 3
     brake: float = 0.1
     brake_growth: float = 1.5
-    brake_each: float = 0.001
+    brake_each: float = 0.002
     brake_longest: float = 8.0
     release: float = 0.98
 
