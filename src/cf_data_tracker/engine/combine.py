@@ -173,7 +173,7 @@ class _Combined(Commit[Sequence[T]], Generic[R, T]):
     def __init__(
         self, engine: Engine, ledger: Ledger[R, T], recordings: Sequence[R], standing: _Standing[R], tuning: Tuning
     ) -> None:
-        super().__init__(engine, ledger, _remembering(lambda document: ledger.record(document, recordings)))
+        super().__init__(engine, ledger, _remembering(self._asked_anew))
         self._ledger = ledger
         self._recordings = recordings
         self._standing = standing
@@ -229,6 +229,15 @@ class _Combined(Commit[Sequence[T]], Generic[R, T]):
     @property
     def _was(self) -> str:
         return "was" if self._published else "may have been"
+
+    def _asked_anew(self, document: Document | None) -> tuple[Document | None, Sequence[T]]:
+        return self._ledger.record(document, self._recordings)
+
+    def _look(self) -> Snapshot:
+        base = super()._look()
+        if base.document is None:  # the rule may read other documents meanwhile, which may have come since
+            self._rule = _remembering(self._asked_anew)
+        return base
 
     # directly
 
@@ -422,11 +431,9 @@ class _Combined(Commit[Sequence[T]], Generic[R, T]):
 
 def _remembering(rule: Rule[Outcomes]) -> Rule[Outcomes]:
     """Apply a rule to the same document once, however often it is asked."""
-    last: list[tuple[Document, tuple[Document | None, Outcomes]]] = []
+    last: list[tuple[Document | None, tuple[Document | None, Outcomes]]] = []
 
     def applied(document: Document | None) -> tuple[Document | None, Outcomes]:
-        if document is None:  # other documents that the rule reads may have come since
-            return rule(document)
         if not last or last[0][0] is not document:
             last[:] = [(document, rule(document))]
         return last[0][1]
