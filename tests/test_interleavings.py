@@ -134,3 +134,10 @@ def test_random_runs_with_more_than_one_page_keep_the_laws(block: int, monkeypat
     monkeypatch.setattr(combine, "MAX_OWN", 3)
     runs = [at_random(f"pages {block} {number}", page=3).run() for number in range(RUNS)]
     assert any(run.laws.published for run in runs)
+
+
+def test_a_run_is_what_its_dice_say() -> None:
+    """A run that is told again is the same run, so a seed is enough to find a broken law again."""
+    first, again = (at_random("told again").run() for _ in range(2))
+    assert len(first.story) > 10
+    assert first.story == again.story
