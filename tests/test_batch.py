@@ -659,8 +659,10 @@ class TestManyThreads:
     def _check(self, tracker: Tracker, schema: str) -> None:
         files = [f"{number}.zip" for number in range(self.FILES)]
         outcomes: list[Recorded] = []
+        start = threading.Barrier(64)
 
         def work(thread: int) -> None:
+            start.wait(LONG)
             for file in files[thread::64]:
                 done = tracker.record(schema, "births", "FY2023", file, file_size=1, s3_location=f"s3://raw/{file}")
                 outcomes.append(done)
@@ -682,7 +684,7 @@ class Slow(MemoryStore):
 
     def write(self, key: str, body: bytes, *, replacing: Replacing, waiting: int = 0) -> Written:
         """Put the object, in a while."""
-        threading.Event().wait(0.003)
+        threading.Event().wait(0.005)
         return super().write(key, body, replacing=replacing, waiting=waiting)
 
 

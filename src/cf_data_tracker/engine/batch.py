@@ -8,8 +8,9 @@ are told; where one recording may be to blame, halves of them are committed by t
 
 A thread may be interrupted at any moment. If it leads, it leaves the others to the next leader: by the rules, what it
 had committed already is not committed again. So every step below may be left in its middle, and `_leave` puts right
-what is to be put right from any point. That is why there are a bare lock and a mailbox for each member here: what
-`threading` builds upon locks may be left locked by an interrupt.
+what is to be put right from any point. That is why there are a bare lock, and a mailbox for each member: what
+`threading` builds of locks may be left locked by an interrupt. So may be a lock with a loop in its `with`, as Python
+3.13 misses the `with` where a loop jumps back: loops stand in functions of their own.
 """
 
 import copy
@@ -141,11 +142,15 @@ class Batch(Generic[R, T]):
     def _lead(self) -> None:
         self._gather()
         with self._lock:
-            members = _fitting([member for member in self._queue if not member.done])
-            for member in members:
-                member.carried = True
-            self._company = len(members)
+            members = self._taken()
         self._carry(members)
+
+    def _taken(self) -> Sequence[_Member[R, T]]:
+        members = _fitting([member for member in self._queue if not member.done])
+        for member in members:
+            member.carried = True
+        self._company = len(members)
+        return members
 
     def _gather(self) -> None:
         """Wait a moment for company, if there was any last time."""
@@ -161,11 +166,14 @@ class Batch(Generic[R, T]):
         with self._lock:
             member.done = True
             if self._leader in (member, None):
-                for other in self._queue:
-                    if other.done:
-                        other.wake()
+                self._wake_the_done()
                 self._leader = None
                 self._pass_on()
+
+    def _wake_the_done(self) -> None:
+        for member in self._queue:
+            if member.done:
+                member.wake()
 
     def _pass_on(self) -> None:
         """Let whoever has waited longest lead, if nobody does."""
