@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --quiet --disable-pip-version-check
 
-.PHONY: help stress simulate test test-ceph coverage check format docs wheel clean
+.PHONY: help stress simulate test test-ceph prove coverage check format docs wheel clean
 .DEFAULT_GOAL := help
 
 help:  ## List the targets
@@ -25,6 +25,9 @@ test: $(VENV)/.dev  ## Run the tests
 
 test-ceph: $(VENV)/.dev  ## Run the store contract, the races and the stress on Ceph's radosgw
 	$(BIN)/python -m pytest -m ceph $(ARGS)
+
+prove: $(VENV)/.dev  ## Try every interleaving and fate that fits into half an hour, and print what was tried
+	$(BIN)/python -m pytest -m prove --numprocesses 2 --dist worksteal --timeout 3000 $(ARGS)
 
 coverage: test  ## Show what the tests do not reach
 	$(BIN)/coverage report

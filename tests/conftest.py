@@ -1,8 +1,10 @@
 """What tests share: how many examples hypothesis tries, and the S3 servers, each started once and only if asked for."""
 
+import json
 import os
 import uuid
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +28,36 @@ settings.register_profile("nightly", max_examples=5_000, deadline=None)
 settings.register_profile("mutants", max_examples=50, deadline=None, phases=[Phase.explicit, Phase.generate])
 IN_CI = os.environ.get("CI") == "true"
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if IN_CI else "dev"))
+
+
+COUNTED = "counted"
+
+
+@pytest.fixture
+def counted(record_property: Callable[[str, object], None]) -> Callable[[str, Mapping[str, int]], None]:
+    """Give what says how much was tried: `counted("what", {"of which": how many, ...})`. Shown at the end of a run."""
+
+    def say(what: str, numbers: Mapping[str, int]) -> None:
+        record_property(COUNTED, (what, dict(numbers)))
+
+    return say
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show what was counted, and keep it as JSON where the environment's COUNTED names a file."""
+    counted: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            for name, told in getattr(report, "user_properties", ()) if getattr(report, "when", "") == "call" else ():
+                if name == COUNTED:
+                    counted[told[0]].update(told[1])
+    if not counted:
+        return
+    terminalreporter.section("what was tried")
+    for what, numbers in sorted(counted.items()):
+        terminalreporter.write_line(f"{what}: {', '.join(f'{number:,} {of}' for of, number in numbers.items())}")
+    if file := os.environ.get("COUNTED"):
+        Path(file).write_text(json.dumps(counted, indent=1, sort_keys=True) + "\n")
 
 
 @pytest.fixture(scope="session")
