@@ -191,6 +191,18 @@ class TestSize:
             assert 0 == json_size([1, value])
 
 
+class TestReading:
+    """What is no recording is none."""
+
+    @pytest.mark.parametrize("files", ["a.parquet", 3, None])
+    def test_clean_files_that_are_no_list_are_unreadable(self, files: object) -> None:
+        """A text is not taken for the list of its letters."""
+        record = clean_record(file_version(1))
+        value = {**asdict(record), "clean_files": files}
+        with pytest.raises(UnreadableError):
+            opened(*sealed(PREFIX, [value]), clean().from_json)
+
+
 class TestAdds:
     """Whether a commit had something of an entry to add."""
 

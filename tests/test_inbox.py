@@ -284,6 +284,24 @@ class TestRemoving:
         assert keys[:PAGE] == left_in(store) == keys_of(inbox.waiting())
         assert inbox.usable
 
+    def test_a_deletion_that_broke_off_does_not_stop_those_after_it(self) -> None:
+        """Whatever it was, the next removal begins anew."""
+        store = MemoryStore()
+
+        class Breaking(FatefulStore):
+            def delete(self, *keys: str) -> None:
+                if not self.calls:
+                    self.calls.append("delete")
+                    raise MemoryError
+                super().delete(*keys)
+
+        inbox = inbox_over(Breaking(store))
+        first, second = publish_many(store, 2)
+        with pytest.raises(MemoryError):
+            inbox.remove([first])
+        inbox.remove([second])
+        assert [first] == left_in(store)
+
     def test_a_deletion_that_was_done_without_an_answer_is_no_harm(self) -> None:
         """What is gone is not listed."""
         store = MemoryStore()

@@ -200,10 +200,9 @@ def _from_json(schema: str, value: Any) -> CleanRecord:  # noqa: ANN401 - any JS
     raw = FileVersion(**value["raw"])
     if raw.schema != schema:
         raise InvalidNameError(f"a record for {shown(raw.schema)} waits at {shown(schema)}")
-    clean_files = tuple(value["clean_files"])
     return CleanRecord(
         raw=raw,
-        clean_files=clean_files,
+        clean_files=_listed(value["clean_files"]),
         timestamp=value["timestamp"],
         recorded_by=check_text("recorded_by", value["recorded_by"]),
     )

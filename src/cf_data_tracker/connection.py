@@ -49,7 +49,7 @@ def beside(task: Callable[[], T]) -> Callable[[], T]:
             future.set_exception(error)
 
     try:
-        threading.Thread(target=run, name="cf-data-tracker").start()
+        threading.Thread(target=run, name="cf-data-tracker", daemon=False).start()
     except RuntimeError:  # no thread is to be had: there are too many, or the interpreter is about to end
         return at_once(task)
     return future.result

@@ -61,7 +61,10 @@ class ContentionError(TrackerError):
 
 
 class OutcomeUnknownError(TrackerError):
-    """The last write was never answered and may have landed. Calling again with the same file is safe."""
+    """The last write was never answered and may have landed, or what was published for others to commit still waits.
+
+    Calling again with the same file is safe.
+    """
 
 
 class UnsafeStoreError(TrackerError):

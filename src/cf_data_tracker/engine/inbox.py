@@ -148,11 +148,15 @@ class Inbox(Generic[R]):
             self._engine.store.erase(key, stored.version)
 
     def _remove_doomed(self) -> None:
-        while keys := self._next_doomed():
-            if not self._quietly(partial(self._engine.store.delete, *keys)):
-                with self._lock:
-                    for key in keys:
-                        self._done.pop(key, None)
+        try:
+            while keys := self._next_doomed():
+                if not self._quietly(partial(self._engine.store.delete, *keys)):
+                    with self._lock:
+                        for key in keys:
+                            self._done.pop(key, None)
+        except BaseException:  # whatever it is, the next removal begins anew
+            self._removing = False
+            raise
 
     def _next_doomed(self) -> list[str]:
         with self._lock:
