@@ -289,7 +289,7 @@ def _line(parts: Iterable[str]) -> str:
 
 def _number(value: float) -> str:
     """Return a number with three digits that count, and thousands parted."""
-    return f"{value:,.0f}" if value >= 100 else f"{value:#.3g}"  # noqa: PLR2004 - three digits
+    return f"{value:,.0f}" if value >= 99.95 else f"{value:#.3g}"  # noqa: PLR2004 - from there on it is three digits before the point
 
 
 def _rounded(value: Any) -> Any:  # noqa: ANN401 - any JSON value

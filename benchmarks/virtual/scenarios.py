@@ -77,12 +77,18 @@ FLOORS: Final = {
 # Seconds to record in: long enough for a p99, short where there is much to compute. The plain loop at many workers is
 # slow to compute and slow to come to rest: it is stopped at the end, with what is unfinished then.
 SECONDS: Final = {1: 30, 2: 60, 4: 30, 8: 20, 16: 20, 32: 10, 64: 8, 256: 8, 1000: 4, 4000: 4}
-SECONDS_LIMITED: Final = {256: 8, 1000: 8, 4000: 15}
-SECONDS_PLAIN: Final = {1: 30, 2: 100, 4: 100, 8: 100, 16: 100, 32: 100, 64: 100, 256: 100, 1000: 100, 4000: 20}
+SECONDS_LIMITED: Final = {256: 8, 1000: 8, 4000: 30}
+SECONDS_PLAIN: Final = {1: 30, 2: 100, 4: 100, 8: 100, 16: 100, 32: 100, 64: 100, 256: 60, 1000: 30, 4000: 10}
 SECONDS_ARRIVING: Final = {5: 30, 20: 20, 100: 10, 500: 8}
-SECONDS_EXPRESS: Final = {1: 20, 8: 10, 64: 6, 1000: 3}
+SECONDS_EXPRESS: Final = {1: 20, 8: 10, 64: 6, 1000: 2}
 MANY: Final = 256
 """From how many workers on the plain loop is run with one seed, and stopped at the end."""
+
+TOO_MANY: Final = 100
+"""Of so many arrivals a second ever more are waiting in the plain loop: it is stopped at the end."""
+
+MOST: Final = 4000
+"""So many take minutes to compute: one seed has to do."""
 
 
 def _closed(workers: int, *, limits: bool = False) -> list[Scenario]:
@@ -91,6 +97,8 @@ def _closed(workers: int, *, limits: bool = False) -> list[Scenario]:
     combining = Scenario(
         name=f"combining-{name}", strategy="combining", seconds=seconds, workers=workers, limits=limits
     )
+    if workers == MOST:
+        combining = replace(combining, seeds=1)
     plain = replace(combining, name=f"plain-{name}", strategy="cas", seconds=SECONDS_PLAIN[workers])
     return [plain if workers < MANY else replace(plain, grace=0, seeds=1), combining]
 
@@ -100,12 +108,12 @@ def _arriving(rate: int) -> list[Scenario]:
         name=f"combining-{rate}-a-second", strategy="combining", seconds=SECONDS_ARRIVING[rate], arrivals=rate
     )
     plain = replace(combining, name=f"plain-{rate}-a-second", strategy="cas", seeds=1)
-    return [plain, combining]
+    return [plain if rate < TOO_MANY else replace(plain, grace=0), combining]
 
 
 def _express(workers: int) -> list[Scenario]:
     return [
-        replace(scenario, name=f"{scenario.name}-express", profile="express", seconds=SECONDS_EXPRESS[workers])
+        replace(scenario, name=f"{scenario.name}-express", profile="express", seconds=SECONDS_EXPRESS[workers], seeds=1)
         for scenario in _closed(workers)
     ]
 

@@ -82,7 +82,7 @@ class Tuning:
     """How eagerly to help. The figures were found with `benchmarks/simulate.py`.
 
     Attributes:
-        losses: Lost writes, each of what had just been read, that are taken for contention.
+        losses: Lost writes that are taken for contention, if one of them was of what had just been read.
         memory: How long contention is remembered, in writes (so in the time that so many take).
         first_look: When to look for the first time after publishing, in writes.
         next_look: How long to wait between looks, in writes.
@@ -179,7 +179,8 @@ class _Combined(Commit[Sequence[T]], Generic[R, T]):
         self._standing = standing
         self._inbox = standing.inbox
         self._tuning = tuning
-        self._losses = 0  # writes lost that replaced what this commit had read
+        self._losses = 0  # writes lost
+        self._defeats = 0  # those of them that replaced what this commit had read
         self._looks = 0  # at the document, in vain, since the recordings were published
         self._zeal = 1.0  # what these looks make of the eagerness
         self._silences = 0  # requests without an answer
@@ -243,7 +244,12 @@ class _Combined(Commit[Sequence[T]], Generic[R, T]):
 
     def _crowded(self) -> bool:
         """Whether others are known to be at it, and one of them is ahead."""
-        return (self._lately() and not self._standing.leading) or self._losses >= self._tuning.losses
+        return (self._lately() and not self._standing.leading) or self._is_defeated()
+
+    def _is_defeated(self) -> bool:
+        """Whether that many writes are lost; that of what an earlier commit left behind is, alone, but a stale cache."""
+        losses = self._tuning.losses
+        return self._losses >= losses and self._defeats >= min(1, losses)
 
     def _known(self) -> bool:
         """Whether the recordings are in the document already, as far as is known without asking."""
@@ -368,7 +374,7 @@ class _Combined(Commit[Sequence[T]], Generic[R, T]):
         return outcomes[len(others) :]
 
     def _note(self, taken: Sequence[Entry[R]]) -> int:
-        return max(len(taken), self._inbox.crowd, min(1, self._losses))
+        return max(len(taken), self._inbox.crowd, min(1, self._defeats))
 
     def _listed(self) -> Sequence[Entry[R]]:
         """List what waits there; nothing, where there is no answer: that is left to others."""
@@ -395,8 +401,9 @@ class _Combined(Commit[Sequence[T]], Generic[R, T]):
 
     def _lost_to_others(self, *, seen: bool) -> None:
         self._standing.leading = False
-        self._losses += seen  # of what was carried from an earlier commit, a stale cache explains it
-        if self._losses >= self._tuning.losses:
+        self._losses += 1
+        self._defeats += seen
+        if self._is_defeated():
             self._met_others()
 
     def _met_others(self) -> None:
