@@ -13,6 +13,7 @@ import random
 import socket
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import closing, suppress
@@ -36,6 +37,7 @@ _LINE_LIMIT = 65_536
 # botocore leaves them out of its signature, since any proxy may change them.
 _OF_THE_CONNECTION = frozenset({"connection", "keep-alive", "proxy-connection", "expect"})
 _NO_BODY = frozenset({204, 304})
+_REDIRECTED = 300  # below it, a status says that the request was carried out
 
 
 class Fate(Enum):
@@ -75,6 +77,17 @@ class Seen:
 
 
 Plan: TypeAlias = Callable[[Seen], Fate]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Applied:
+    """A request that the server said it had carried out, at some moment between these two (`time.monotonic`)."""
+
+    method: str
+    path: str
+    body: bytes
+    began: float
+    ended: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,10 +174,19 @@ class FaultyProxy:
         decide: The plan. It is asked once for each request, by one thread at a time.
         answer_after: Seconds that an `ANSWER_LATE` is held back: more than the client's time-out.
         apply_after: Seconds after which an `APPLIED_LATE` is sent on.
+        applied: Is told of each request that the server carried out, by any thread.
     """
 
-    def __init__(self, endpoint_url: str, decide: Plan, *, answer_after: float = 2.0, apply_after: float = 0.5) -> None:
-        self._server = _Server(endpoint_url, decide, answer_after=answer_after, apply_after=apply_after)
+    def __init__(
+        self,
+        endpoint_url: str,
+        decide: Plan,
+        *,
+        answer_after: float = 2.0,
+        apply_after: float = 0.5,
+        applied: Callable[[Applied], None] | None = None,
+    ) -> None:
+        self._server = _Server(endpoint_url, decide, answer_after, apply_after, applied)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
 
     @property
@@ -196,11 +218,19 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = False  # only threads that are no daemons are waited for by server_close
     request_queue_size = 1024  # a connection that finds the queue full asks again a second later
 
-    def __init__(self, endpoint_url: str, decide: Plan, *, answer_after: float, apply_after: float) -> None:
+    def __init__(
+        self,
+        endpoint_url: str,
+        decide: Plan,
+        answer_after: float,
+        apply_after: float,
+        applied: Callable[[Applied], None] | None,
+    ) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.upstream = urlsplit(endpoint_url)
         self.answer_after = answer_after
         self.apply_after = apply_after
+        self.applied = applied
         self.closing = threading.Event()
         self._decide = decide
         self._lock = threading.Lock()
@@ -256,15 +286,24 @@ class _Handler(BaseHTTPRequestHandler):
     def _serve(self) -> None:
         request = self._request()
         fate = self.server.fate_of(request)
-        theirs = _send_on(self.server.upstream.netloc, request) if fate in _SENT_ON else None
+        theirs = self._sent_on(request) if fate in _SENT_ON else None
         if fate is Fate.ANSWER_LATE:
             self.server.closing.wait(self.server.answer_after)
         self._answer(_OWN_ANSWERS.get(fate, theirs if fate in _PASSED_BACK else None))
         if fate is Fate.APPLIED_LATE:
             self.server.closing.wait(self.server.apply_after)
-            _send_on(self.server.upstream.netloc, request)
+            self._sent_on(request)
 
     do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = do_OPTIONS = _serve  # noqa: N815 - names that the base class calls
+
+    def _sent_on(self, request: _Request) -> _Answer | None:
+        began = time.monotonic()
+        answer = _send_on(self.server.upstream.netloc, request)
+        if self.server.applied is not None and answer is not None and answer.status < _REDIRECTED:
+            ended = time.monotonic()
+            told = Applied(method=request.method, path=request.path, body=request.body, began=began, ended=ended)
+            self.server.applied(told)
+        return answer
 
     def _request(self) -> _Request:
         """Read the request to its end, so that no fate meets a client that is still sending."""
