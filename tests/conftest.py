@@ -1,6 +1,5 @@
 """What tests share: how many examples hypothesis tries, and the S3 servers, each started once and only if asked for."""
 
-import json
 import os
 import uuid
 from collections import Counter, defaultdict
@@ -44,7 +43,7 @@ def counted(record_property: Callable[[str, object], None]) -> Callable[[str, Ma
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Show what was counted, and keep it as JSON where the environment's COUNTED names a file."""
+    """Show what was counted, and keep it as a table where the environment's COUNTED names a file for it."""
     counted: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for reports in terminalreporter.stats.values():
         for report in reports:
@@ -53,11 +52,16 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
                     counted[told[0]].update(told[1])
     if not counted:
         return
+    told = {
+        what: ", ".join(f"{number:,} {of}" for of, number in numbers.items() if number)
+        for what, numbers in sorted(counted.items())
+    }
     terminalreporter.section("what was tried")
-    for what, numbers in sorted(counted.items()):
-        terminalreporter.write_line(f"{what}: {', '.join(f'{number:,} {of}' for of, number in numbers.items())}")
+    for what, numbers in told.items():
+        terminalreporter.write_line(f"{what}: {numbers}")
     if file := os.environ.get("COUNTED"):
-        Path(file).write_text(json.dumps(counted, indent=1, sort_keys=True) + "\n")
+        rows = [f"| {what} | {numbers} |" for what, numbers in told.items()]
+        Path(file).write_text("\n".join(["| What was tried | How much |", "| --- | --- |", *rows, ""]))
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 import json
 from copy import deepcopy
 from dataclasses import replace
+from itertools import pairwise
 from typing import Final
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from cf_data_tracker.document import Document, clean_document, older_clean_document, to_bytes, versions_of
 from cf_data_tracker.model import CleanRecord, CleanRecorded, FileVersion
-from cf_data_tracker.rules.clean import CARRIED_OVER, carry_over, pending, record
+from cf_data_tracker.rules.clean import CARRIED_OVER, carry_over, pending, record, record_many
 from strategies import (
     SCHEMA,
     at,
@@ -55,6 +56,11 @@ def numbers(document: Document | None) -> dict[FileName, int]:
         for table, records in tables.items()
         for file_name, entry in records.items()
     }
+
+
+def without_revision(document: Document | None) -> Document | None:
+    """Return what a document says, leaving out how many commits it took."""
+    return document and {key: value for key, value in document.items() if key != "revision"}
 
 
 def raised(numbers: dict[FileName, int], records: list[CleanRecord]) -> dict[FileName, int]:
@@ -131,6 +137,69 @@ def test_a_commit_is_one_revision(document: Document | None, records: list[Clean
         before, after = (document or {}).get("revision", 0), grown.get("revision", 0)
         assert (before if grown is document else before + 1) == after
         document = grown
+
+
+@given(DOCUMENTS, RECORDS)
+def test_recording_the_last_again_gives_the_same_answer(document: Document | None, records: list[CleanRecord]) -> None:
+    """The very same document and answer come back for a record that was just made, whether it was put there or not."""
+    for new in records:
+        document, outcome = record(document, new)
+        again, same_outcome = record(document, new)
+        assert document is again
+        assert outcome == same_outcome
+
+
+# Batches
+
+
+@given(DOCUMENTS, RECORDS)
+def test_many_are_a_fold_of_ones(document: Document | None, records: list[CleanRecord]) -> None:
+    """Recording many leads to what recording one after another leads to, with the same answers."""
+    grown, outcomes = record_many(document, records)
+    one_by_one, same_outcomes = folded(document, records)
+    assert list(outcomes) == same_outcomes
+    assert without_revision(grown) == without_revision(one_by_one)
+
+
+@given(DOCUMENTS, RECORDS, st.lists(st.integers(0, 6), max_size=3).map(sorted))
+def test_many_may_be_parted_anywhere(document: Document | None, records: list[CleanRecord], ends: list[int]) -> None:
+    """Recording is associative: into however many commits a batch is parted, answers and document are the same."""
+    grown, outcomes = record_many(document, records)
+    parts = document
+    same_outcomes: tuple[CleanRecorded, ...] = ()
+    for start, end in pairwise([0, *ends, len(records)]):
+        parts, some = record_many(parts, records[start:end])
+        same_outcomes += some
+    assert outcomes == same_outcomes
+    assert without_revision(grown) == without_revision(parts)
+
+
+@given(DOCUMENTS, RECORDS)
+def test_many_are_one_revision(document: Document | None, records: list[CleanRecord]) -> None:
+    """A commit raises `revision` by one, whatever the number of records, and only if it changes something."""
+    grown, _ = record_many(document, records)
+    before, after = ((found or {}).get("revision", 0) for found in (document, grown))
+    assert (before if grown is document else before + 1) == after
+
+
+@given(DOCUMENTS, RECORDS)
+def test_many_that_are_there_are_nothing_to_write(document: Document | None, records: list[CleanRecord]) -> None:
+    """The very same document comes back when it has all of them, or newer ones; and none, for none."""
+    grown, _ = record_many(document, records)
+    assert grown is record_many(grown, records)[0]
+    assert document is record_many(document, [])[0]
+
+
+@given(DOCUMENTS, RECORDS)
+def test_a_record_never_goes_back(document: Document | None, records: list[CleanRecord]) -> None:
+    """Rule 5: from commit to commit, the version that a file name has a record of rises or stays, and is never lost."""
+    for new in records:
+        before = numbers(document)
+        document, _ = record_many(document, [new])
+        assert all(version <= numbers(document)[name] for name, version in before.items())
+
+
+# What is left alone
 
 
 @given(DOCUMENTS, RECORDS)

@@ -1,14 +1,16 @@
 """Golden documents: a bucket of the earlier package works on day one, and loses nothing."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
 from cf_data_tracker.document import Document, raw_document, to_bytes, versions_of
+from cf_data_tracker.model import FileVersion, NewFile, Recording
 from cf_data_tracker.rules.raw import record
-from strategies import places, recording
+from strategies import at, places, recording
 
 FOLDER: Final = Path(__file__).parent / "golden"
 VITALS: Final = FOLDER / "vitals_0.3.11.json"
@@ -25,6 +27,12 @@ def plain(path: Path) -> Any:  # noqa: ANN401 - any JSON value
 def history(document: Document, schema: str, table: str, file_name: str) -> list[tuple[int, str, int | None]]:
     """Return number, file and size of each version of a file name."""
     return [(found.version, found.file, found.file_size) for found in versions_of(document, schema, table, file_name)]
+
+
+def recording_of(found: FileVersion) -> Recording:
+    """Return a recording of what an earlier document tells of a version, but for its number."""
+    fields = {name: value for name, value in asdict(found).items() if name not in {"version", "recorded_by"}}
+    return Recording(new=NewFile(**fields), recorded_by=f"{found.table} {found.file_name} {found.version}")
 
 
 @goldens
@@ -56,6 +64,33 @@ def test_recording_in_an_earlier_document_begins_its_revision(path: Path, schema
     grown, _ = record(raw_document(path.read_bytes()), schema, [recording()])
     assert grown is not None
     assert 1 == grown["revision"]
+
+
+@goldens
+def test_every_file_of_an_earlier_document_is_there_already(path: Path, schema: str) -> None:
+    """Recording again what an earlier document has changes nothing, and is answered with the newest number."""
+    document = raw_document(path.read_bytes())
+    found = list(versions_of(document, schema))
+    newest = {(one.table, one.file_name, one.file): one.version for one in found}
+    batch = [recording(one.file, table=one.table, file_name=one.file_name) for one in found]
+    same, outcomes = record(document, schema, batch)
+    assert document is same
+    assert [(newest[one.table, one.file_name, one.file], False) for one in found] == [
+        (outcome.version, outcome.created) for outcome in outcomes
+    ]
+
+
+def test_what_0_3_11_wrote_is_what_the_rules_write() -> None:
+    """Its files, recorded anew in the order of its document, make that document, but for the fields that are ours."""
+    found = list(versions_of(raw_document(VITALS.read_bytes()), "vitals"))
+    recordings = [recording_of(one) for one in found]
+    grown, outcomes = record(None, "vitals", recordings)
+    assert grown is not None
+    assert [(one.version, True) for one in found] == [(outcome.version, outcome.created) for outcome in outcomes]
+    ours = [path for path, _ in places(grown) if path[-1:] in {("recorded_by",), ("revision",)}]
+    for path in ours:
+        del at(grown, path[:-1])[path[-1]]
+    assert plain(VITALS) == grown
 
 
 def test_the_history_of_0_3_11_is_as_it_was_written() -> None:

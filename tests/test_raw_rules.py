@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any, Final
 
 import pytest
@@ -316,6 +317,39 @@ def test_a_batch_is_a_fold_of_ones(document: Document | None, batch: list[Record
     one_by_one, same_outcomes = folded(document, batch)
     assert outcomes == same_outcomes
     assert without_revision(grown) == without_revision(one_by_one)
+
+
+@given(DOCUMENTS, BATCHES, st.lists(st.integers(0, 6), max_size=3).map(sorted))
+def test_a_batch_may_be_parted_anywhere(document: Document | None, batch: list[Recording], ends: list[int]) -> None:
+    """Recording is associative: into however many commits a batch is parted, answers and document are the same."""
+    grown, outcomes = record(document, SCHEMA, batch)
+    parts = document
+    same_outcomes: tuple[Recorded, ...] = ()
+    for start, end in pairwise([0, *ends, len(batch)]):
+        parts, some = record(parts, SCHEMA, batch[start:end])
+        same_outcomes += some
+    assert outcomes == same_outcomes
+    assert without_revision(grown) == without_revision(parts)
+
+
+@given(DOCUMENTS, BATCHES)
+def test_numbers_follow_the_order_of_the_batch(document: Document | None, batch: list[Recording]) -> None:
+    """Rule 1: what a batch creates in a file name has the next numbers, none left out, in the order given."""
+    _, outcomes = record(document, SCHEMA, batch)
+    for name in {(one.table, one.file_name) for one in outcomes}:
+        created = [one.version for one in outcomes if one.created and (one.table, one.file_name) == name]
+        highest = max(numbers_of(document, *name), default=0)
+        assert list(range(highest + 1, highest + 1 + len(created))) == created
+
+
+@given(DOCUMENTS, commits())
+def test_an_answer_stays_true(document: Document | None, batches: list[list[Recording]]) -> None:
+    """Rule 3: a number that was given never changes: after any number of later commits, the answer is the same."""
+    told = []
+    for batch in batches:
+        document, outcomes = record(document, SCHEMA, batch)
+        told.append(outcomes)
+    assert told == [record(document, SCHEMA, batch)[1] for batch in batches]
 
 
 @given(DOCUMENTS, BATCHES)

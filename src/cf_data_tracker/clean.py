@@ -176,6 +176,7 @@ class CleanTracker:
         return Ledger(
             key=clean_key(schema),
             parse=clean_document,
+            lasting=lambda document: CARRIED_OVER in document,
             record=record,
             to_json=asdict,
             from_json=partial(_from_json, schema),

@@ -247,7 +247,7 @@ class _Combined(Commit[Sequence[T]], Generic[R, T]):
         return (self._lately() and not self._standing.leading) or self._is_defeated()
 
     def _is_defeated(self) -> bool:
-        """Whether that many writes are lost; that of what an earlier commit left behind is, alone, but a stale cache."""
+        """Whether so many writes were lost; one of what an earlier commit left is, by itself, but a stale cache."""
         losses = self._tuning.losses
         return self._losses >= losses and self._defeats >= min(1, losses)
 

@@ -122,10 +122,18 @@ class Surroundings:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Target:
-    """A document: its key, and how to read one of its kind."""
+    """A document: its key, and how to read one of its kind.
+
+    Attributes:
+        key: Its key.
+        parse: The document of the bytes that are stored.
+        lasting: Whether a commit may build on a kept one without a look: not where the rule reads other documents on
+            its word.
+    """
 
     key: str
     parse: Callable[[bytes], Document]
+    lasting: Callable[[Document], bool] = lambda _document: True
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,7 +334,9 @@ class Commit(Generic[T]):
         self._engine = engine
         self._target = target
         self._rule = rule
-        self._base = engine.carried.get(target.key)  # to be built on; None: look first
+        carried = engine.carried.get(target.key)
+        lasting = carried is not None and carried.document is not None and target.lasting(carried.document)
+        self._base = carried if lasting else None  # to be built on; None: look first
         self._seen = False  # whether the base was read in this commit, rather than carried from an earlier one
         self._unanswered: set[str | None] = set()  # the ETags that writes without an answer were to replace
         self._doubtful = False  # whether one of these may have landed since the last look, or may yet land
