@@ -1,18 +1,37 @@
 """The code, broken on purpose, as a tired engineer might; and the tests that must notice.
 
 A mutant is a copy of the sources with one passage replaced. One that no test notices is a hole in the tests.
+
+    python tests/mutants.py                        breaks the code in each way in turn, and shows which test noticed
+    python tests/mutants.py --only "412"           those alone whose name or module has this in it
+    python tests/mutants.py --markdown table.md    keeps the table as well, or with --json the figures
+
+It ends with 1 if a mutant survived. What makes no difference that a caller could notice is not listed: to wait a little
+longer or shorter, to ask once more, to say it in other words.
 """
 
+import argparse
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).parents[1]
 SOURCES: Final = ROOT / "src" / "cf_data_tracker"
+
+LONGEST_PARAMETERS: Final = 40
+"""Longer ones of a test are left out of the table."""
+
+FAILED: Final = re.compile(r"^(?:FAILED|ERROR) (\S+?::.+?)(?: - .*)?$", re.MULTILINE)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,6 +44,7 @@ class Mutant:
         old: The passage, which stands there once.
         new: What replaces it.
         tests: Where it must be noticed: arguments of pytest.
+        often: Whether it is tried with every run of the tests; the others under `make prove`.
     """
 
     name: str
@@ -32,290 +52,845 @@ class Mutant:
     old: str
     new: str
     tests: tuple[str, ...]
+    often: bool
 
 
-COMMIT = ("tests/test_commit.py",)
-RULES = ("tests/test_raw_rules.py",)
-CONTRACT = ("tests/test_store_contract.py", "-k", "embedded")
-COMBINE = ("tests/test_combine.py",)
-INBOX = ("tests/test_inbox.py",)
-BATCH = ("tests/test_batch.py", "-k", "not server")
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verdict:
+    """What became of a mutant.
+
+    Attributes:
+        mutant: Its name.
+        module: The module that was changed.
+        test: The first test that noticed, or `None`: it survived.
+        seconds: How long that took.
+    """
+
+    mutant: str
+    module: str
+    test: str | None
+    seconds: float
+
+
+def _ways(file: str, tests: tuple[str, ...], *ways: tuple[str, str, str], often: bool = False) -> Iterator[Mutant]:
+    """Yield a mutant of a module for each way: what is wrong then, the passage, and what replaces it."""
+    for name, old, new in ways:
+        yield Mutant(name=name, file=file, old=old, new=new, tests=tests, often=often)
+
+
+COMMIT: Final = ("tests/test_commit.py",)
+COMBINE: Final = ("tests/test_combine.py",)
+INBOX: Final = ("tests/test_inbox.py",)
+BATCH: Final = ("tests/test_batch.py", "-k", "not server")
+ENTRIES: Final = ("tests/test_entries.py",)
+RAW_RULES: Final = ("tests/test_raw_rules.py",)
+RAW_RULES_IN_SHORT: Final = (*RAW_RULES, "-k", "numbers_are or recording_again or shares_no_list or one_revision")
+CLEAN_RULES: Final = ("tests/test_clean_rules.py",)
+DOCUMENT: Final = ("tests/test_document.py",)
+MEMORY: Final = ("tests/test_store_contract.py", "-k", "memory")
 
 MUTANTS: Final = (
-    Mutant(
-        name="If-Match is not sent",
-        file="stores/s3.py",
-        old='{"IfMatch": self._quoting.of(replacing)}',
-        new="{}",
-        tests=CONTRACT,
+    *_ways(
+        "engine/commit.py",
+        COMMIT,
+        (
+            "the engine writes whatever is there",
+            "replacing=base.etag, waiting=waiting)",
+            "replacing=__import__('cf_data_tracker.store').store.ANYTHING, waiting=waiting)",
+        ),
+        (
+            "a 412 is taken for success",
+            "            self._lost = signal.certain\n            raise\n",
+            "            self._lost = signal.certain\n",
+        ),
+        (
+            "a lost answer is taken for success",
+            "                self._unanswered.add(base.etag)\n            raise\n",
+            "                self._unanswered.add(base.etag)\n",
+        ),
+        (
+            "a lost answer is forgotten",
+            "                self._unanswered.add(base.etag)\n",
+            "",
+        ),
+        (
+            "after a conflict the old document is built on",
+            "        self._base, self._seen, self._lost = None, False, False\n",
+            "        self._seen, self._lost = False, False\n",
+        ),
+        (
+            "a carried document is believed to have the file",
+            "elif not self._seen:",
+            "elif False:",
+        ),
+        (
+            "whoever has carried a document never asks for it again",
+            "        if answer is UNCHANGED:\n",
+            "        if answer is UNCHANGED or carried.document is not None:\n",
+        ),
+        (
+            "a document is carried before it is written",
+            "        written = self.store.write(key, to_bytes(document), replacing=base.etag, waiting=waiting)\n",
+            (
+                "        self._carry(key, Snapshot(document, base.etag, waiting))\n"
+                "        written = self.store.write(key, to_bytes(document), replacing=base.etag, waiting=waiting)\n"
+            ),
+        ),
+        (
+            "a vanished document is started anew",
+            "            raise vanished(self.store.location(key))\n        return ABSENT\n",
+            "            del self.carried[key]\n        return ABSENT\n",
+        ),
+        (
+            "rubbish is taken for an empty document",
+            "            raise DocumentError(error.where, error.problem, self.store.location(target.key)) from None\n",
+            '            return {"tables": []} if error else {}\n',
+        ),
+        (
+            "doubt is said to be contention",
+            '        if not self.in_doubt:\n            return ContentionError(f"other',
+            '        if True:\n            return ContentionError(f"other',
+        ),
+        often=True,
     ),
-    Mutant(
-        name="If-None-Match is not sent",
-        file="stores/s3.py",
-        old='return {"IfNoneMatch": "*"} if',
-        new="return {} if",
-        tests=CONTRACT,
+    *_ways(
+        "engine/commit.py",
+        COMMIT,
+        (
+            "a refusal hides what was sent before",
+            "            if commit.in_doubt:  # a refusal",
+            "            if False:  # a refusal",
+        ),
+        (
+            "success is told before the write",
+            "            self._write(document, base)\n            added",
+            "            self._engine.surroundings.beside(lambda: None)\n            added",
+        ),
+        (
+            "a request without an answer ends the commit",
+            "retry_if_exception_type((Conflict, Unanswered, Waiting))",
+            "retry_if_exception_type((Conflict, Waiting))",
+        ),
+        (
+            "a 409 is believed to have looked",
+            "            self._lost = signal.certain\n",
+            "            self._lost = True\n",
+        ),
+        (
+            "what was never sent is in doubt",
+            "            if signal.sent:\n                self._doubtful = True\n",
+            "            if True:\n                self._doubtful = True\n",
+        ),
+        (
+            "a look ends all doubt",
+            "        self._doubtful = base.etag in self._unanswered\n",
+            "        self._doubtful = False\n",
+        ),
+        (
+            "doubt never ends",
+            "        self._doubtful = base.etag in self._unanswered\n",
+            "",
+        ),
+        (
+            "whoever gives up does not look once more",
+            "            return outcome\n        raise self._gave_up() from signal\n",
+            "            pass\n        raise self._gave_up() from signal\n",
+        ),
+        (
+            "the old ETag is carried after a write",
+            "Snapshot(document, written.etag, waiting)",
+            "Snapshot(document, base.etag, waiting)",
+        ),
+        (
+            "a document that may not be read is started anew",
+            "            if self._lost or known:\n",
+            "            if False:\n",
+        ),
+        (
+            "time has no bound",
+            "            return late or state.attempt_number",
+            "            return state.attempt_number",
+        ),
+        (
+            "attempts have no bound",
+            "            return late or state.attempt_number >= min(attempts, self._patience.attempts)\n",
+            "            return late\n",
+        ),
+        (
+            "the note is not sent",
+            "replacing=base.etag, waiting=waiting)",
+            "replacing=base.etag)",
+        ),
     ),
-    Mutant(
-        name="the engine writes whatever is there",
-        file="engine/commit.py",
-        old="replacing=base.etag, waiting=waiting)",
-        new="replacing=__import__('cf_data_tracker.store').store.ANYTHING, waiting=waiting)",
-        tests=COMMIT,
+    *_ways(
+        "tracker.py",
+        ("tests/test_tracker.py", "-k", "TestErrors"),
+        (
+            "each attempt has a fresh id",
+            "record(document, schema, recordings)",
+            "record(document, schema, [replace(one, recorded_by=uuid.uuid4().hex) for one in recordings])",
+        ),
+        often=True,
     ),
-    Mutant(
-        name="a 412 is taken for success",
-        file="engine/commit.py",
-        old="            self._lost = signal.certain\n            raise\n",
-        new="            self._lost = signal.certain\n",
-        tests=COMMIT,
+    *_ways(
+        "engine/combine.py",
+        COMBINE,
+        (
+            "what was published may not be told of",
+            "return self._doubtful or bool(self._key)",
+            "return self._doubtful",
+        ),
+        (
+            "a publishing without an answer is taken for none",
+            "self._key = key if signal.sent else self._key",
+            "self._key = self._key",
+        ),
+        (
+            "whoever combines forgets its own recordings",
+            "self._ledger.record(base.document, [*others, *self._recordings])",
+            "self._ledger.record(base.document, others)",
+        ),
+        (
+            "entries are deleted before the write",
+            "            written = self._write(document, base, self._note(taken))\n",
+            (
+                "            self._inbox.remove(entry.key for entry in taken)\n"
+                "            written = self._write(document, base, self._note(taken))\n"
+            ),
+        ),
+        (
+            "entries of a commit that lost are deleted",
+            "            self._lost_to_others(seen=seen)\n            raise\n",
+            (
+                "            self._lost_to_others(seen=seen)\n"
+                "            self._inbox.remove(entry.key for entry in taken)\n"
+                "            raise\n"
+            ),
+        ),
+        (
+            "an entry that was not taken is deleted",
+            "        self._committed(base, document, taken)\n",
+            "        self._committed(base, document, entries)\n",
+        ),
+        (
+            "the inbox is listed before the document is read",
+            "        before, base = self._carried(), self._look()\n",
+            (
+                "        self._listed = lambda listed=self._listed(): listed\n"
+                "        before, base = self._carried(), self._look()\n"
+            ),
+        ),
+        (
+            "what is consumed stays in the inbox",
+            "self._inbox.remove([*(entry.key for entry in taken), *([self._key] if self._key else [])])",
+            "pass",
+        ),
+        (
+            "that somebody has committed is taken for one's own commit",
+            "        if document is base.document:\n            return self._landed(outcomes)\n",
+            (
+                "        if document is base.document or (before and base is not before):\n"
+                "            return self._landed(outcomes)\n"
+            ),
+        ),
+        (
+            "the note is taken for the inbox",
+            "        entries = self._listed()\n        if self._random()",
+            "        entries = self._listed() if base.waiting else ()\n        if self._random()",
+        ),
+        (
+            "who commits back to back never looks at the inbox",
+            "beside = not listed and ",
+            "beside = False and ",
+        ),
+        often=True,
     ),
-    Mutant(
-        name="a lost answer is taken for success",
-        file="engine/commit.py",
-        old="                self._unanswered.add(base.etag)\n            raise\n",
-        new="                self._unanswered.add(base.etag)\n",
-        tests=COMMIT,
+    *_ways(
+        "engine/combine.py",
+        COMBINE,
+        (
+            "after publishing the carried document is believed",
+            "        before, base = self._carried(), self._look()\n",
+            "        before = self._carried()\n        base = before or self._look()\n",
+        ),
+        (
+            "an entry of the living is swept",
+            "self._inbox.sweep(entry.key for entry in taken if not entry.adds(added))",
+            "self._inbox.sweep(entry.key for entry in taken)",
+        ),
+        (
+            "whoever combines is told what came of the recordings of others",
+            "return outcomes[len(others) :]",
+            "return outcomes[: len(self._recordings)]",
+        ),
+        (
+            "a newcomer lists the inbox before it reads the document",
+            "        base = self._look()\n        self._inbox.crowd = base.waiting\n",
+            (
+                "        self._listed = lambda listed=self._listed(): listed\n"
+                "        base = self._look()\n        self._inbox.crowd = base.waiting\n"
+            ),
+        ),
+        (
+            "a publishing without an answer is taken for certain",
+            "            self._key = key if signal.sent else self._key\n            raise\n",
+            "            self._key = key\n",
+        ),
+        (
+            "a commit takes along whatever waits",
+            "if number + len(entry.recordings) <= room and size + entry.size <= MAX_BYTES:",
+            "if True:",
+        ),
+        (
+            "an entry that is too large for any commit waits for ever",
+            "    if large:\n",
+            "    if False:\n",
+        ),
+        (
+            "a stale cache is taken for contention",
+            "        self._defeats += seen\n",
+            "        self._defeats += 1\n",
+        ),
+        (
+            "nobody notes that others wait",
+            "self._write(document, base, self._note(taken))",
+            "self._write(document, base)",
+        ),
+        (
+            "what was never sent is taken for published",
+            "self._key = key if signal.sent else self._key",
+            "self._key = key",
+        ),
+        (
+            "where publishing is refused nobody can record",
+            "# refused, or no JSON: the document will tell\n            return self._alone()\n",
+            "# refused, or no JSON: the document will tell\n            raise\n",
+        ),
+        (
+            "a list without an answer fails the attempt",
+            "        with suppress(Unanswered):\n            return self._inbox.waiting(own=self._key)\n",
+            "        with suppress(KeyError):\n            return self._inbox.waiting(own=self._key)\n",
+        ),
+        (
+            "what was listed beside a write is taken along though the write had it",
+            "[entry for entry in found if entry.key not in keys]",
+            "list(found)",
+        ),
+        (
+            "a file that is there is published",
+            "(self._braked or self._crowded()) and not self._known())",
+            "(self._braked or self._crowded()))",
+        ),
+        (
+            "one's own entry is left where versions are kept",
+            "                self._inbox.withdraw(self._key, self._version)\n        else:",
+            "                pass\n        else:",
+        ),
+        (
+            "one's own entry is left when others have committed it",
+            "            self._inbox.withdraw(self._key, self._version)  # it may be that nobody else has met it\n",
+            "            pass\n",
+        ),
+        (
+            "what the rule said of no document is remembered",
+            "            self._rule = _remembering(self._asked_anew)\n        return base\n",
+            "            pass\n        return base\n",
+        ),
     ),
-    Mutant(
-        name="a lost answer is forgotten",
-        file="engine/commit.py",
-        old="                self._unanswered.add(base.etag)\n",
-        new="",
-        tests=COMMIT,
+    *_ways(
+        "engine/inbox.py",
+        INBOX,
+        (
+            "an unreadable entry holds up everybody",
+            "            raise _SetAside from error\n",
+            "            raise\n",
+        ),
+        (
+            "an unreadable entry is deleted before it is kept aside",
+            "            self._put(aside, body)\n            self.withdraw(key, None)\n",
+            "            self.withdraw(key, None)\n            self._put(aside, body)\n",
+        ),
+        (
+            "what was not deleted is never met again",
+            "                        self._done.pop(key, None)\n",
+            "                        pass\n",
+        ),
+        often=True,
     ),
-    Mutant(
-        name="each attempt has a fresh id",
-        file="tracker.py",
-        old="record(document, schema, recordings)",
-        new="record(document, schema, [replace(one, recorded_by=uuid.uuid4().hex) for one in recordings])",
-        tests=("tests/test_tracker.py", "-k", "TestErrors"),
+    *_ways(
+        "engine/inbox.py",
+        INBOX,
+        (
+            "without permission to list nobody can record",
+            "            self._close(error)\n            return []\n",
+            "            self._close(error)\n            raise\n",
+        ),
+        (
+            "each list begins anew",
+            'self._after = keys[-1] if len(keys) >= PAGE else ""',
+            'self._after = ""',
+        ),
+        (
+            "one's own entry is taken for another's",
+            "if key != own and key not in self._done",
+            "if key not in self._done",
+        ),
+        (
+            "where versions are kept an entry is left",
+            "self._beside(lambda: self._quietly(lambda: self._engine.store.erase(key, version)))",
+            "pass",
+        ),
+        (
+            "where versions are kept an entry is deleted and leaves a marker",
+            "self._quietly(lambda: self._engine.store.erase(key, version))",
+            "self._quietly(lambda: self._engine.store.delete(key))",
+        ),
+        (
+            "a body that is gone is taken for an empty one",
+            "return stored.body if isinstance(stored, Stored) else None",
+            'return stored.body if isinstance(stored, Stored) else b""',
+        ),
+        (
+            "publishing twice is a conflict",
+            "write(key, body, replacing=ANYTHING)",
+            "write(key, body, replacing=None)",
+        ),
+        (
+            "a 409 to a publishing is taken for a lost race",
+            "            raise Unanswered(str(signal)) from signal\n",
+            "            raise\n",
+        ),
+        (
+            "what others left behind is deleted and leaves a marker",
+            "            self._engine.store.erase(key, stored.version)\n",
+            "            self._engine.store.delete(key)\n",
+        ),
+        (
+            "what is being removed is given again",
+            "            self._done.update(self._doomed)\n",
+            "",
+        ),
     ),
-    Mutant(
-        name="a vanished document is started anew",
-        file="engine/commit.py",
-        old="            raise vanished(self.store.location(key))\n        return ABSENT\n",
-        new="            del self.carried[key]\n        return ABSENT\n",
-        tests=COMMIT,
+    *_ways(
+        "entries.py",
+        ENTRIES,
+        (
+            "a damaged entry is read",
+            "if _digest(payload) != digest:",
+            "if False:",
+        ),
+        often=True,
     ),
-    Mutant(
-        name="a carried document is believed to have the file",
-        file="engine/commit.py",
-        old="elif not self._seen:",
-        new="elif False:",
-        tests=COMMIT,
+    *_ways(
+        "entries.py",
+        ENTRIES,
+        (
+            "a number that no document can hold is published",
+            "ensure_ascii=False, allow_nan=False)",
+            "ensure_ascii=False)",
+        ),
+        (
+            "an entry that was cut off is read",
+            "    if not inflating.eof:\n",
+            "    if False:\n",
+        ),
+        (
+            "a key is measured in characters",
+            "if len(full.encode()) <= MAX_KEY_BYTES",
+            "if len(full) <= MAX_KEY_BYTES",
+        ),
+        (
+            "an entry of nothing is read",
+            "if not isinstance(values, list) or not values:",
+            "if not isinstance(values, list):",
+        ),
+        (
+            "a recording that this library refuses fails everybody's commit",
+            "zlib.error, RecursionError, TrackerError) as error:",
+            "zlib.error, RecursionError) as error:",
+        ),
     ),
-    Mutant(
-        name="after a conflict the old document is built on",
-        file="engine/commit.py",
-        old="        self._base, self._seen, self._lost = None, False, False\n",
-        new="        self._seen, self._lost = False, False\n",
-        tests=COMMIT,
+    *_ways(
+        "engine/batch.py",
+        BATCH,
+        (
+            "a thread loses the error that it was told",
+            "        if member.error is not None:\n            raise member.error\n",
+            "",
+        ),
+        (
+            "one bad recording fails all that share the commit",
+            "elif _is_everybodys(error):",
+            "elif True:",
+        ),
+        (
+            "a thread that gave up is carried",
+            "                member.done = True  # from here on nobody carries it\n",
+            "",
+        ),
+        often=True,
     ),
-    Mutant(
-        name="the new number is the count + 1",
-        file="rules/raw.py",
-        old='grown.last = max(grown.last, entry["version"])',
-        new='grown.last = len(file_entry["versions"])',
-        tests=RULES,
+    *_ways(
+        "engine/batch.py",
+        BATCH,
+        (
+            "a thread is not told that its recording is bad",
+            "members[0].settle((), error)",
+            "members[0].settle(())",
+        ),
+        (
+            "a thread that is being carried says that nothing was written",
+            "if self._leader is not member and not member.carried:",
+            "if self._leader is not member:",
+        ),
+        (
+            "threads are given each other's outcomes",
+            "member.settle(outcomes[start:end])",
+            "member.settle(outcomes[len(outcomes) - end : len(outcomes) - start])",
+        ),
+        (
+            "threads raise the same error object",
+            "member.settle((), _another(error))",
+            "member.settle((), error)",
+        ),
+        (
+            "a recording that makes no document fails all that share the commit",
+            "        return bool(error.location)\n",
+            "        return True\n",
+        ),
+        (
+            "a group commit knows no bounds",
+            "if place and (number > MAX_OWN or size > MAX_BYTES):",
+            "if False:",
+        ),
+        (
+            "those who are done are carried again",
+            "_fitting([member for member in self._queue if not member.done])",
+            "_fitting(self._queue)",
+        ),
     ),
-    Mutant(
-        name="unknown fields of the document are dropped",
-        file="rules/raw.py",
-        old='return {**document, "tables": entries,',
-        new='return {"tables": entries,',
-        tests=RULES,
+    *_ways(
+        "rules/raw.py",
+        RAW_RULES_IN_SHORT,
+        (
+            "the new number is the count + 1",
+            'grown.last = max(grown.last, entry["version"])',
+            'grown.last = len(file_entry["versions"])',
+        ),
+        (
+            "the new number is current_version + 1 alone",
+            'grown.last = max(grown.last, entry["version"])',
+            "pass",
+        ),
+        (
+            "the revision stands still",
+            'document.get("revision", 0) + 1',
+            'document.get("revision", 1)',
+        ),
+        (
+            "a file that is there is added again",
+            "        entry = self.known.get(recording.new.file)\n",
+            "        entry = None\n",
+        ),
+        (
+            "the document is changed in place",
+            'versions = [*entry["versions"], *state.added]',
+            'versions = entry["versions"]\n        versions.extend(state.added)',
+        ),
+        often=True,
     ),
-    Mutant(
-        name="unknown fields of a file name are dropped",
-        file="rules/raw.py",
-        old='{**entry, "current_version": state.last, "versions": versions}',
-        new='{"file_name": file_name, "current_version": state.last, "versions": versions}',
-        tests=RULES,
+    *_ways(
+        "rules/raw.py",
+        RAW_RULES,
+        (
+            "whoever comes second is told that it created the version",
+            'created=entry.get("recorded_by") == recording.recorded_by,',
+            "created=True,",
+        ),
+        (
+            "unknown fields of the document are dropped",
+            'return {**document, "tables": entries,',
+            'return {"tables": entries,',
+        ),
+        (
+            "the new number is the highest that is left + 1",
+            'grown.last = max(grown.last, file_entry["current_version"])',
+            "pass",
+        ),
+        (
+            "unknown fields of a file name are dropped",
+            '{**entry, "current_version": state.last, "versions": versions}',
+            '{"file_name": file_name, "current_version": state.last, "versions": versions}',
+        ),
+        (
+            "the id of a recording is not kept",
+            '        "recorded_by": recording.recorded_by,\n',
+            "",
+        ),
+        (
+            "a file that stands twice answers with its oldest version",
+            'if entry["version"] >= grown.known.get(entry["file"], entry)["version"]:',
+            'if entry["version"] <= grown.known.get(entry["file"], entry)["version"]:',
+        ),
+        (
+            "a recording goes to every schema of the document",
+            '{**entry, "tables": tables} if entry["schema_name"] == schema else entry for',
+            '{**entry, "tables": tables} for',
+        ),
     ),
-    Mutant(
-        name="the revision stands still",
-        file="rules/raw.py",
-        old='document.get("revision", 0) + 1',
-        new='document.get("revision", 1)',
-        tests=RULES,
+    *_ways(
+        "rules/clean.py",
+        CLEAN_RULES,
+        (
+            "a late worker takes a newer clean record back",
+            'info["version"] >= raw.version',
+            'info["version"] == raw.version',
+        ),
+        often=True,
     ),
-    Mutant(
-        name="a late worker takes a newer clean record back",
-        file="rules/clean.py",
-        old='info["version"] >= raw.version',
-        new='info["version"] == raw.version',
-        tests=("tests/test_clean_rules.py",),
+    *_ways(
+        "rules/clean.py",
+        CLEAN_RULES,
+        (
+            "the records of other file names are dropped",
+            'records = {**document["tables"].get(table, {}), file_name: entry}',
+            "records = {file_name: entry}",
+        ),
+        (
+            "a second record of one version replaces the first",
+            'info["version"] >= raw.version',
+            'info["version"] > raw.version',
+        ),
+        (
+            "what an older document has replaces what is newer",
+            'if known is None or known["version"] < info["version"]:',
+            "if True:",
+        ),
+        (
+            "a batch of records is as many revisions",
+            '{**grown, "revision": (document or {}).get("revision", 0) + 1}',
+            "{**grown}",
+        ),
+        (
+            "a version that a newer one has superseded is pending",
+            "if key not in newest or version.version > newest[key].version:",
+            "if key not in newest or version.version < newest[key].version:",
+        ),
     ),
-    Mutant(
-        name="what was published may not be told of",
-        file="engine/combine.py",
-        old="return self._doubtful or bool(self._key)",
-        new="return self._doubtful",
-        tests=COMBINE,
+    *_ways(
+        "clean.py",
+        ("tests/test_entries.py", "tests/test_clean.py", "-k", "not Server"),
+        (
+            "a record that waits at another schema is taken",
+            "    if raw.schema != schema:\n",
+            "    if False:\n",
+        ),
+        (
+            "the older document is read for ever",
+            "(document if grown is base or grown is None else settled(grown))",
+            "(document if grown is base or grown is None else grown)",
+        ),
     ),
-    Mutant(
-        name="a publishing without an answer is taken for none",
-        file="engine/combine.py",
-        old="self._key = key if signal.sent else self._key",
-        new="self._key = self._key",
-        tests=COMBINE,
+    *_ways(
+        "document.py",
+        DOCUMENT,
+        (
+            "of a key that stands twice the first is lost",
+            "object_pairs_hook=_unique_keys, ",
+            "",
+        ),
+        often=True,
     ),
-    Mutant(
-        name="whoever combines forgets its own recordings",
-        file="engine/combine.py",
-        old="self._ledger.record(base.document, [*others, *self._recordings])",
-        new="self._ledger.record(base.document, others)",
-        tests=COMBINE,
+    *_ways(
+        "document.py",
+        DOCUMENT,
+        (
+            "a table of the other key is not known",
+            '    name: str = entry["name"] if "name" in entry else entry["table_name"]\n',
+            '    name: str = entry.get("name", "")\n',
+        ),
+        (
+            "NaN is read",
+            "parse_constant=_not_json, ",
+            "",
+        ),
+        (
+            "true is taken for a version",
+            'type(version.get("version")) is int\n',
+            'isinstance(version.get("version"), int)\n',
+        ),
+        (
+            "a version below 0 is read",
+            '            and version["version"] >= 0\n',
+            "",
+        ),
+        (
+            "of a schema that stands twice the second is lost",
+            "        if name in seen:\n",
+            "        if False:\n",
+        ),
+        (
+            "a number out of range is read",
+            ", parse_float=_finite)",
+            ")",
+        ),
+        (
+            "half a character cannot be written",
+            'separators=(",", ":"), allow_nan=False).encode("ascii")',
+            'separators=(",", ":"), allow_nan=False, ensure_ascii=False).encode()',
+        ),
     ),
-    Mutant(
-        name="whoever combines is told what came of the recordings of others",
-        file="engine/combine.py",
-        old="return outcomes[len(others) :]",
-        new="return outcomes[: len(self._recordings)]",
-        tests=COMBINE,
+    *_ways(
+        "names.py",
+        ("tests/test_names.py", "tests/test_inbox.py"),
+        (
+            "the inbox of one schema is a part of another's",
+            '    return f"{INTERNAL_PREFIX}inbox/{document_key}/"\n',
+            '    return f"{INTERNAL_PREFIX}inbox/{document_key}"\n',
+        ),
     ),
-    Mutant(
-        name="entries are deleted before the write",
-        file="engine/combine.py",
-        old="            written = self._write(document, base, self._note(taken))\n",
-        new="            self._inbox.remove(entry.key for entry in taken)\n"
-        "            written = self._write(document, base, self._note(taken))\n",
-        tests=COMBINE,
+    *_ways(
+        "stores/s3.py",
+        ("tests/test_s3_store.py", "-k", "etags_are_sent"),
+        (
+            "If-Match is not sent",
+            '{"IfMatch": self._quoting.of(replacing)}',
+            "{}",
+        ),
+        (
+            "If-None-Match is not sent",
+            'return {"IfNoneMatch": "*"} if',
+            "return {} if",
+        ),
+        often=True,
     ),
-    Mutant(
-        name="the inbox is listed before the document is read",
-        file="engine/combine.py",
-        old="        before, base = self._carried(), self._look()\n",
-        new="        self._listed = lambda listed=self._listed(): listed\n"
-        "        before, base = self._carried(), self._look()\n",
-        tests=COMBINE,
+    *_ways(
+        "stores/s3.py",
+        ("tests/test_store_contract.py", "-k", "embedded and note"),
+        (
+            "the note does not reach the store",
+            "Metadata={WAITING: str(waiting)} if waiting else {},",
+            "Metadata={},",
+        ),
     ),
-    Mutant(
-        name="what is consumed stays in the inbox",
-        file="engine/combine.py",
-        old="self._inbox.remove([*(entry.key for entry in taken), *([self._key] if self._key else [])])",
-        new="pass",
-        tests=COMBINE,
+    *_ways(
+        "stores/s3.py",
+        ("tests/test_s3_store.py", "-k", "TestRequests"),
+        (
+            "an ETag loses its quotes on the way back",
+            """return etag if self is Quoting.AS_RECEIVED else etag.strip('"')""",
+            """return etag.strip('"')""",
+        ),
+        (
+            "an ETag is quoted for a store that wants it bare",
+            """return etag if self is Quoting.AS_RECEIVED else etag.strip('"')""",
+            "return etag",
+        ),
+        (
+            "boto3 sends a request again by itself",
+            'retries={"total_max_attempts": 1}',
+            'retries={"total_max_attempts": 2}',
+        ),
     ),
-    Mutant(
-        name="a commit takes along whatever waits",
-        file="engine/combine.py",
-        old="if number + len(entry.recordings) <= room and size + entry.size <= MAX_BYTES:",
-        new="if True:",
-        tests=COMBINE,
+    *_ways(
+        "stores/s3.py",
+        ("tests/test_s3_store.py", "-k", "TestRefusedForItsCondition or TestNotThere or TestDenied"),
+        (
+            "that a document is gone is taken for a refusal",
+            "            if _code(error) in MISSING and isinstance(replacing, str):\n",
+            "            if False:\n",
+        ),
+        (
+            "a document that may not be read is taken for none",
+            "            if _code(error) in MISSING:\n                return None\n",
+            "            if _code(error) in MISSING | DENIED:\n                return None\n",
+        ),
+        (
+            "a 409 is said to be certain",
+            'certain=code == "PreconditionFailed" or status == PRECONDITION_FAILED)',
+            "certain=True)",
+        ),
+        often=True,
     ),
-    Mutant(
-        name="who commits back to back never looks at the inbox",
-        file="engine/combine.py",
-        old="beside = not listed and ",
-        new="beside = False and ",
-        tests=COMBINE,
+    *_ways(
+        "stores/s3.py",
+        ("tests/test_s3_store.py", "-k", "TestNoAnswer or TestDeletingMany"),
+        (
+            "a 500 is taken for a refusal",
+            "if slow or code in UNKNOWN or status >= SERVER_ERROR:",
+            "if slow or code in UNKNOWN:",
+        ),
+        (
+            "that a store asks for fewer requests is not heard",
+            'return Unanswered(f"answered {code or status}", slow=slow)',
+            'return Unanswered(f"answered {code or status}")',
+        ),
+        (
+            "a refused connection is said to have been sent",
+            'is the endpoint right, and the store running?", sent=False)',
+            'is the endpoint right, and the store running?")',
+        ),
+        (
+            "a time-out is taken for a refusal",
+            "        if isinstance(error, INTERRUPTED) and not unmet",
+            "        if False and not unmet",
+        ),
+        (
+            "what of many keys was not deleted is not told",
+            'for refused in answer.get("Errors", ()):',
+            "for refused in ():",
+        ),
     ),
-    Mutant(
-        name="a stale cache is taken for contention",
-        file="engine/combine.py",
-        old="self._losses += seen",
-        new="self._losses += 1",
-        tests=COMBINE,
+    *_ways(
+        "stores/memory.py",
+        MEMORY,
+        (
+            "a first write replaces what is there",
+            "if replacing is not ANYTHING and (there",
+            "if replacing is not ANYTHING and replacing is not None and (there",
+        ),
+        (
+            "a stale ETag replaces what is there",
+            "(there and there.etag) != replacing:",
+            "there and replacing is None:",
+        ),
+        often=True,
     ),
-    Mutant(
-        name="nobody notes that others wait",
-        file="engine/combine.py",
-        old="self._write(document, base, self._note(taken))",
-        new="self._write(document, base)",
-        tests=COMBINE,
+    *_ways(
+        "stores/memory.py",
+        MEMORY,
+        (
+            "a list begins with what it is to begin after",
+            "key.encode() > start and",
+            "key.encode() >= start and",
+        ),
+        (
+            "a list has no end",
+            "return sorted(keys, key=str.encode)[:1000]",
+            "return sorted(keys, key=str.encode)",
+        ),
+        (
+            "a deleted object is gone for good though versions are kept",
+            (
+                "                if self._versioned:\n                    self._put(key, None)\n                else:\n"
+                "                    self._objects.pop(key, None)\n"
+            ),
+            "                self._objects.pop(key, None)\n",
+        ),
+        (
+            "erasing one version erases all",
+            "            if left:\n",
+            "            if False:\n",
+        ),
     ),
-    Mutant(
-        name="the note does not reach the store",
-        file="stores/s3.py",
-        old="Metadata={WAITING: str(waiting)} if waiting else {},",
-        new="Metadata={},",
-        tests=("tests/test_store_contract.py", "-k", "embedded and note"),
-    ),
-    Mutant(
-        name="an unreadable entry holds up everybody",
-        file="engine/inbox.py",
-        old="            raise _SetAside from error\n",
-        new="            raise\n",
-        tests=INBOX,
-    ),
-    Mutant(
-        name="without permission to list nobody can record",
-        file="engine/inbox.py",
-        old="            self._close(error)\n            return []\n",
-        new="            self._close(error)\n            raise\n",
-        tests=(*INBOX, "-k", "refused"),
-    ),
-    Mutant(
-        name="where versions are kept an entry is deleted and leaves a marker",
-        file="engine/inbox.py",
-        old="self._quietly(lambda: self._engine.store.erase(key, version))",
-        new="self._quietly(lambda: self._engine.store.delete(key))",
-        tests=INBOX,
-    ),
-    Mutant(
-        name="where versions are kept an entry is left",
-        file="engine/inbox.py",
-        old="self._beside(lambda: self._quietly(lambda: self._engine.store.erase(key, version)))",
-        new="pass",
-        tests=INBOX,
-    ),
-    Mutant(
-        name="a damaged entry is read",
-        file="entries.py",
-        old="if _digest(payload) != digest:",
-        new="if False:",
-        tests=("tests/test_entries.py",),
-    ),
-    Mutant(
-        name="threads are given each other's outcomes",
-        file="engine/batch.py",
-        old="member.settle(outcomes[start:end])",
-        new="member.settle(outcomes[len(outcomes) - end : len(outcomes) - start])",
-        tests=BATCH,
-    ),
-    Mutant(
-        name="a thread is not told that its recording is bad",
-        file="engine/batch.py",
-        old="members[0].settle((), error)",
-        new="members[0].settle(())",
-        tests=BATCH,
-    ),
-    Mutant(
-        name="one bad recording fails all that share the commit",
-        file="engine/batch.py",
-        old="elif _is_everybodys(error):",
-        new="elif True:",
-        tests=BATCH,
-    ),
-    Mutant(
-        name="threads raise the same error object",
-        file="engine/batch.py",
-        old="member.settle((), _another(error))",
-        new="member.settle((), error)",
-        tests=BATCH,
-    ),
-    Mutant(
-        name="a thread that is being carried says that nothing was written",
-        file="engine/batch.py",
-        old="if self._leader is not member and not member.carried:",
-        new="if self._leader is not member:",
-        tests=BATCH,
-    ),
-    Mutant(
-        name="a thread that gave up is carried",
-        file="engine/batch.py",
-        old="                member.done = True  # from here on nobody carries it\n",
-        new="",
-        tests=BATCH,
-    ),
-    Mutant(
-        name="a group commit knows no bounds",
-        file="engine/batch.py",
-        old="if place and (number > MAX_OWN or size > MAX_BYTES):",
-        new="if False:",
-        tests=BATCH,
+    *_ways(
+        "connection.py",
+        ("tests/test_connection.py",),
+        (
+            "a store that fails its examination is trusted",
+            "if diagnosis.quoting is None or not diagnosis.safe:",
+            "if diagnosis.quoting is None:",
+        ),
     ),
 )
 
@@ -324,18 +899,84 @@ def broken_sources(mutant: Mutant, directory: Path) -> Path:
     """Make the mutant's sources under a directory, and return what to put before the search path."""
     shutil.copytree(SOURCES, directory / "cf_data_tracker", ignore=shutil.ignore_patterns("__pycache__"))
     path = directory / "cf_data_tracker" / mutant.file
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
     if text.count(mutant.old) != 1:
         raise LookupError(f"{mutant.name}: the passage stands {text.count(mutant.old)} times in {mutant.file}")
-    path.write_text(text.replace(mutant.old, mutant.new))
+    path.write_text(text.replace(mutant.old, mutant.new), encoding="utf-8")
     return directory
 
 
-def survives(mutant: Mutant, directory: Path) -> bool:
-    """Return whether the tests pass on the mutant, which they must not."""
-    environment = {**os.environ, "PYTHONPATH": str(broken_sources(mutant, directory)), "HYPOTHESIS_PROFILE": "mutants"}
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *mutant.tests]
+def noticed_by(mutant: Mutant, directory: Path) -> str | None:
+    """Return the first test that fails on the mutant, or `None` where none does, which must not be."""
+    return _first_failure(mutant.tests, broken_sources(mutant, directory))
+
+
+def _first_failure(tests: Sequence[str], sources: Path) -> str | None:
+    environment = {**os.environ, "PYTHONPATH": str(sources), "HYPOTHESIS_PROFILE": "mutants"}
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
     run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False)
-    if run.returncode not in (0, 1):
-        raise RuntimeError(f"{mutant.name}: the tests did not run\n{run.stdout}\n{run.stderr}")
-    return run.returncode == 0
+    if run.returncode == 0:
+        return None
+    failed = FAILED.search(run.stdout)
+    if run.returncode != 1 or failed is None:
+        raise RuntimeError(f"{' '.join(tests)}: the tests did not run\n{run.stdout}\n{run.stderr}")
+    return failed[1]
+
+
+def _tried(mutant: Mutant) -> Verdict:
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory() as directory:
+        test = noticed_by(mutant, Path(directory))
+    verdict = Verdict(mutant=mutant.name, module=mutant.file, test=test, seconds=round(time.monotonic() - began, 1))
+    sys.stderr.write(f"{verdict.seconds:5.1f} s  {mutant.file}: {mutant.name}: {test or 'SURVIVED'}\n")
+    return verdict
+
+
+def _markdown(verdicts: Sequence[Verdict]) -> str:
+    rows = [f"| {verdict.mutant} | `{verdict.module}` | {_said(verdict, '`')} |" for verdict in verdicts]
+    return "\n".join(["| what is broken | module | which test notices |", "|---|---|---|", *rows, ""])
+
+
+def _table(verdicts: Sequence[Verdict]) -> str:
+    widths = [max(len(getattr(verdict, column)) for verdict in verdicts) for column in ("mutant", "module")]
+    return "".join(
+        f"{verdict.mutant:{widths[0]}}  {verdict.module:{widths[1]}}  {_said(verdict)}\n" for verdict in verdicts
+    )
+
+
+def _said(verdict: Verdict, quote: str = "") -> str:
+    if verdict.test is None:
+        return "SURVIVED"
+    test, bracket, parameters = verdict.test.removeprefix("tests/").partition("[")
+    return f"{quote}{test}{f'{bracket}{parameters}' if len(parameters) < LONGEST_PARAMETERS else ''}{quote}"
+
+
+def _check_that_sound_code_passes(mutants: Iterable[Mutant]) -> None:
+    for tests in dict.fromkeys(mutant.tests for mutant in mutants):
+        failed = _first_failure(tests, SOURCES.parent)
+        if failed is not None:
+            sys.exit(f"{failed} fails on the code as it is: it can tell nothing of a mutant")
+
+
+def _main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default="", help="a part of the name or module of those to try")
+    parser.add_argument("--jobs", type=int, default=2, help="how many at a time")
+    parser.add_argument("--json", type=Path, help="a file for the figures")
+    parser.add_argument("--markdown", type=Path, help="a file for the table")
+    options = parser.parse_args()
+    mutants = [mutant for mutant in MUTANTS if options.only in f"{mutant.file}: {mutant.name}"]
+    _check_that_sound_code_passes(mutants)
+    with ThreadPoolExecutor(options.jobs) as pool:
+        verdicts = list(pool.map(_tried, mutants))
+    survivors = sum(verdict.test is None for verdict in verdicts)
+    sys.stdout.write(f"{_table(verdicts)}\n{len(verdicts) - survivors} of {len(verdicts)} mutants were noticed\n")
+    if options.json:
+        options.json.write_text(json.dumps([asdict(verdict) for verdict in verdicts], indent=1) + "\n")
+    if options.markdown:
+        options.markdown.write_text(_markdown(verdicts))
+    sys.exit(1 if survivors else 0)
+
+
+if __name__ == "__main__":
+    _main()

@@ -515,6 +515,35 @@ class TestInterrupts:
         assert [["c"], ["d"]] == [ids_of(other) for other in others]
         assert [["a"], ["b", "c", "d"], ["c", "d"]] == scene.commits.carried
 
+    @pytest.mark.parametrize(
+        ("error", "told"),
+        [
+            (StoreError("refused; nothing was written"), OutcomeUnknownError),
+            (ContentionError("others won; nothing was written"), OutcomeUnknownError),
+            (DocumentError("", "rubbish", "s3://raw/notes.json"), OutcomeUnknownError),
+            (OutcomeUnknownError("no answer"), OutcomeUnknownError),
+            (DocumentVanishedError("gone"), DocumentVanishedError),
+            (ValueError("bad"), ValueError),
+        ],
+        ids=lambda value: getattr(value, "__name__", ""),
+    )
+    def test_whom_it_carried_is_not_told_that_nothing_was_written(
+        self, scene: Scene, error: Exception, told: type[Exception]
+    ) -> None:
+        """Its write may have landed, whatever the next commit ends in; who comes later has nothing to doubt."""
+        scene.leads("a")
+        scene.comes("b")
+        carried = scene.comes("c")
+        scene.commits.end()
+        scene.commits.begun(2)
+        later = scene.comes("d")
+        scene.commits.end(Interrupted())
+        for _ in range(3):
+            scene.commits.end(error)
+        assert told is type(error_of(carried))
+        assert type(error) is type(error_of(later))
+        assert str(error) == str(error_of(later))
+
     def test_what_an_interrupted_leader_got_done_is_done(self, scene: Scene) -> None:
         """Where it was looking for a bad recording, who has an answer is let go with it."""
         scene.leads("a")
@@ -630,7 +659,7 @@ class TestInterrupts:
                 try:
                     if [note.recorded_by for note in ours] != [done.recorded_by for done in batch.commit(LEDGER, ours)]:
                         problems.append("somebody was given the outcomes of others")
-                except (Interrupted, StoreError, ContentionError):
+                except (Interrupted, StoreError, ContentionError, OutcomeUnknownError):
                     pass
                 except ValueError as error:
                     if error is not bad:

@@ -449,6 +449,12 @@ class TestOlderDocument:
             inherited.cleaner.record(inherited.record(file_name=file_name), [])
         assert {"read": 2, "write": 3} == dict(inherited.cleaner.stats.requests)
 
+    def test_that_there_is_none_is_asked_once(self, here: World) -> None:
+        """Where there never was an older document, nobody asks for it after the first record."""
+        for file_name in ("FY2024", "FY2025", "FY2026"):
+            here.cleaner.record(here.record(file_name=file_name), [])
+        assert {"read": 2, "write": 3} == dict(here.cleaner.stats.requests)
+
     @pytest.mark.parametrize(
         ("body", "where"),
         [

@@ -299,6 +299,22 @@ class TestGivingUp:
         assert 1 == world.store.catch_up()
         assert ["first", "a"] == files_in(memory)
 
+    def test_an_unanswered_write_that_can_never_land_leaves_no_doubt(self) -> None:
+        """Once a rival has taken the ETag that it was to replace, it has lost: what follows is contention."""
+        memory, world = story(writes=[Fate.LATE] + [Fate.CONFLICT] * (PATIENCE.attempts - 1))
+        world.store.before = at("read", 2, lambda: rival_records(memory, "rival"))
+        with pytest.raises(ContentionError, match="nothing was written"):
+            world.record("a")
+        assert 0 == world.store.catch_up()
+        assert ["first", "rival"] == files_in(memory)
+
+    def test_a_write_that_was_never_sent_leaves_no_doubt(self) -> None:
+        """A connection that was refused is no unknown outcome: nothing can have landed."""
+        memory, world = story(writes=[Fate.NOT_SENT] * PATIENCE.attempts)
+        with pytest.raises(StoreError, match="nothing was written"):
+            world.record("a")
+        assert ["first"] == files_in(memory)
+
     def test_a_document_that_is_put_back_as_it_was_leaves_the_outcome_unknown(self) -> None:
         """If the ETag that an unanswered write was to replace is there again at the last look, it may yet land."""
         memory, world = story(writes=[Fate.LATE] + [Fate.CONFLICT] * (PATIENCE.attempts - 1))

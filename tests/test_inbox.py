@@ -435,12 +435,13 @@ class TestBodies:
         assert [*full, "begun", "begun", "awaited", "awaited"] == begun
 
     def test_a_body_that_is_gone_is_skipped(self) -> None:
-        """Another combiner was first."""
+        """Another combiner was first: there is nothing to be read, and so nothing that cannot be read."""
         store = MemoryStore()
         large, small = publish_large(store, "large"), publish(store, "small")
         fateful = FatefulStore(store)
         fateful.before = lambda kind, _: store.delete(large) if kind == "read" else None
         assert [small] == keys_of(inbox_over(fateful).waiting())
+        assert ["list", "read"] == fateful.calls
 
     @pytest.mark.parametrize("fate", [Fate.LOST, Fate.SLOW_DOWN, Fate.NOT_SENT, Fate.CONFLICT])
     def test_a_body_without_an_answer_is_left_for_later(self, fate: Fate) -> None:

@@ -232,6 +232,24 @@ class TestRefusedForItsCondition:
         for code in ("NameOfItsOwn", ""):
             assert Conflict is type(meaning(aws, "put_object", code, status))
 
+    @pytest.mark.parametrize(
+        ("code", "status", "certain"),
+        [
+            ("PreconditionFailed", 412, True),
+            ("PreconditionFailed", 500, True),
+            ("NameOfItsOwn", 412, True),
+            ("ConditionalRequestConflict", 409, False),
+            ("NameOfItsOwn", 409, False),
+        ],
+    )
+    def test_only_a_412_says_that_something_else_is_there(
+        self, aws: Scripted, code: str, status: int, *, certain: bool
+    ) -> None:
+        """A 409 says that others are writing, and nothing of what is there."""
+        conflict = meaning(aws, "put_object", code, status)
+        assert isinstance(conflict, Conflict)
+        assert certain == conflict.certain
+
     @pytest.mark.parametrize("operation", [operation for operation in ACTIONS if operation != "put_object"])
     def test_only_a_write_can_conflict(self, aws: Scripted, operation: str) -> None:
         """What replaces nothing is no loser of a race: a 409 says that it was not done, and it is asked again."""

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cf_data_tracker.document import Document, raw_document
+from cf_data_tracker.document import Document, raw_document, to_bytes
 from cf_data_tracker.rules.verify import findings
 
 
@@ -73,6 +73,14 @@ def test_a_recording_that_is_there_twice_is_found() -> None:
     """A recording creates one version."""
     unsound = document(2, version(1, "a", "1f"), version(2, "a", "1f"))
     assert ["the recording 1f is there 2 times"] == findings(unsound, "vitals")
+
+
+@pytest.mark.parametrize("odd", [[], {}, [["1f"]]])
+def test_an_id_that_is_no_text_is_no_recording(odd: object) -> None:
+    """What an older document has under `recorded_by` may be anything: the document is read, so it can be verified."""
+    entry = {**version(1, "a"), "recorded_by": odd}
+    read = raw_document(to_bytes(document(2, entry, {**entry, "version": 2})))
+    assert [] == findings(read, "vitals")
 
 
 def test_all_findings_are_listed() -> None:

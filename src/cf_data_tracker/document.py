@@ -140,18 +140,19 @@ def recorded_since(before: object, after: object) -> Iterator[str]:
 
     What the two share is not looked through, so it costs what was changed.
     """
-    if before is after:
-        return
-    if isinstance(after, dict):
-        if isinstance(after.get("recorded_by"), str):
-            yield after["recorded_by"]
-        was = before if isinstance(before, dict) else {}
-        for key, value in after.items():
-            yield from recorded_since(was.get(key), value)
-    elif isinstance(after, list):
-        earlier = before if isinstance(before, list) else []
-        for number, value in enumerate(after):
-            yield from recorded_since(earlier[number] if number < len(earlier) else None, value)
+    pairs = [(before, after)]
+    while pairs:  # no recursion: an older document may be nested more deeply than Python calls
+        was, now = pairs.pop()
+        if was is now:
+            continue
+        if isinstance(now, dict):
+            if isinstance(now.get("recorded_by"), str):
+                yield now["recorded_by"]
+            known = was if isinstance(was, dict) else {}
+            pairs += [(known.get(key), value) for key, value in reversed(now.items())]
+        elif isinstance(now, list):
+            earlier = was if isinstance(was, list) else []
+            pairs += reversed([*zip(earlier, now, strict=False), *((None, value) for value in now[len(earlier) :])])
 
 
 def _check_tables(tables: list[Any], where: str) -> None:

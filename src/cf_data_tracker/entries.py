@@ -17,7 +17,7 @@ import zlib
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 from cf_data_tracker.errors import TrackerError
 
@@ -37,6 +37,9 @@ MAX_KEY_BYTES: Final = 1024
 
 MAX_PAYLOAD_BYTES: Final = 64 << 20
 """What a payload may grow to when it is inflated: no entry of ours is nearly as large."""
+
+MAX_DEPTH: Final = 100
+"""How deep lists and objects of an entry may be nested: what one worker can still read, another could not write."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,6 +96,7 @@ def opened(key: str, body: bytes, from_json: Callable[[object], R]) -> Entry[R]:
         values = json.loads(_inflated(_payload(key, body)))
         if not isinstance(values, list) or not values:
             raise UnreadableError("expected a list of recordings")
+        _check_depth(values)
         size = len(_as_json(values))  # NaN can be read, but no document can be written with it
         return Entry(key=key, recordings=tuple(map(from_json, values)), size=size)
     except (ValueError, TypeError, KeyError, AttributeError, zlib.error, RecursionError, TrackerError) as error:
@@ -115,6 +119,15 @@ def _inflated(payload: bytes) -> bytes:
     if not inflating.eof:
         raise UnreadableError("it is cut off, or too large")
     return plain
+
+
+def _check_depth(value: list[object]) -> None:
+    level: list[Any] = [value]
+    for _ in range(MAX_DEPTH):
+        items = (item for outer in level for item in (outer.values() if isinstance(outer, dict) else outer))
+        level = [item for item in items if isinstance(item, (dict, list))]
+    if level:
+        raise UnreadableError("it is nested too deeply")
 
 
 def _as_text(payload: bytes) -> str:

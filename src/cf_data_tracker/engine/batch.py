@@ -44,7 +44,8 @@ class _Member(Generic[R, T]):
 
     ledger: Ledger[R, T]
     recordings: Sequence[R]
-    carried: bool = False  # by a commit that is in flight, or that was interrupted and may have landed
+    carried: bool = False  # by a commit that is in flight, or that was interrupted
+    in_doubt: bool = False  # by such a one, which may have landed
     done: bool = False  # or gone
     outcomes: Sequence[T] = ()
     error: Exception | None = None
@@ -56,6 +57,8 @@ class _Member(Generic[R, T]):
 
     def settle(self, outcomes: Sequence[T], error: Exception | None = None) -> None:
         self.outcomes, self.error = outcomes, error
+        if self.in_doubt and error is not None and _is_everybodys(error):
+            self.error = _in_doubt(error, self.ledger.key)
         self.done = True
 
     def wake(self) -> None:
@@ -148,7 +151,7 @@ class Batch(Generic[R, T]):
     def _taken(self) -> Sequence[_Member[R, T]]:
         members = _fitting([member for member in self._queue if not member.done])
         for member in members:
-            member.carried = True
+            member.in_doubt, member.carried = member.carried, True  # who was, and is not done, has lost its leader
         self._company = len(members)
         return members
 
@@ -227,6 +230,19 @@ def _is_everybodys(error: Exception) -> bool:
     if isinstance(error, DocumentError):
         return bool(error.location)
     return isinstance(error, (ContentionError, DocumentVanishedError, OutcomeUnknownError, StoreError))
+
+
+def _in_doubt(error: Exception, key: str) -> Exception:
+    """Return what is true for one whom a commit carried that was interrupted, if the next one ends in this error."""
+    if isinstance(error, OutcomeUnknownError):
+        return error
+    kind = DocumentVanishedError if isinstance(error, DocumentVanishedError) else OutcomeUnknownError
+    true = kind(
+        f"the commit that carried it was interrupted, so it may be in {key}, or come into it yet; the next one failed: "
+        f"{error}. Recording again is safe"
+    )
+    true.__cause__ = error
+    return true
 
 
 def _another(error: Exception) -> Exception:

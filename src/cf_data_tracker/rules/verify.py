@@ -40,7 +40,8 @@ def _numbers(versions: list[FileVersion]) -> Iterator[str]:
 
 
 def _recordings(versions: list[FileVersion]) -> Iterator[str]:
-    counts = Counter(version.recorded_by for version in versions if version.recorded_by is not None)
+    ids = [version.recorded_by for version in versions]
+    counts = Counter(one for one in ids if isinstance(one, str))  # in a document of others it may be anything
     for recorded_by, count in counts.items():
         if count > 1:
             yield f"the recording {recorded_by} is there {count} times"
