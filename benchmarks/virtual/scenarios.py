@@ -76,13 +76,13 @@ FLOORS: Final = {
 
 # Seconds to record in: long enough for a p99, short where there is much to compute. The plain loop at many workers is
 # slow to compute and slow to come to rest: it is stopped at the end, with what is unfinished then.
-SECONDS: Final = {1: 30, 2: 60, 4: 30, 8: 20, 16: 20, 32: 10, 64: 8, 256: 8, 1000: 4, 4000: 4}
-SECONDS_LIMITED: Final = {256: 8, 1000: 8, 4000: 30}
+SECONDS: Final = {1: 30, 2: 60, 4: 30, 8: 20, 16: 20, 32: 10, 64: 8, 256: 8, 1000: 4, 4000: 2}
+SECONDS_LIMITED: Final = {256: 8, 1000: 8, 4000: 26}
 SECONDS_PLAIN: Final = {1: 30, 2: 100, 4: 100, 8: 100, 16: 100, 32: 100, 64: 100, 256: 60, 1000: 30, 4000: 10}
 SECONDS_ARRIVING: Final = {5: 30, 20: 20, 100: 10, 500: 8}
 SECONDS_EXPRESS: Final = {1: 20, 8: 10, 64: 6, 1000: 2}
-MANY: Final = 256
-"""From how many workers on the plain loop is run with one seed, and stopped at the end."""
+SOME, MANY = 16, 256
+"""From how many workers on the plain loop is run with one seed, and from how many on it is stopped at the end."""
 
 TOO_MANY: Final = 100
 """Of so many arrivals a second ever more are waiting in the plain loop: it is stopped at the end."""
@@ -100,7 +100,9 @@ def _closed(workers: int, *, limits: bool = False) -> list[Scenario]:
     if workers == MOST:
         combining = replace(combining, seeds=1)
     plain = replace(combining, name=f"plain-{name}", strategy="cas", seconds=SECONDS_PLAIN[workers])
-    return [plain if workers < MANY else replace(plain, grace=0, seeds=1), combining]
+    if workers >= SOME:
+        plain = replace(plain, seeds=1)
+    return [plain if workers < MANY else replace(plain, grace=0), combining]
 
 
 def _arriving(rate: int) -> list[Scenario]:
