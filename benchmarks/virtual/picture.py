@@ -50,7 +50,8 @@ def _panel(axes: "Axes", rows: Sequence[Row], figure: str, title: str) -> None:
         axes.plot(*_points(line, figure), markersize=4, **style)
     if figure == "p99":
         stopped = [row for row in rows if row.figures.unfinished and row.scenario.strategy == "cas"]
-        axes.plot(*_points(stopped, figure), "^", color=LINES["cas", False]["color"], label="plain loop, at least", markersize=8)
+        color = LINES["cas", False]["color"]
+        axes.plot(*_points(stopped, figure), "^", color=color, label="plain loop, at least", markersize=8)
         axes.legend(frameon=False, handles=axes.lines[-1:])
     axes.set(xscale="log", yscale="log", title=title, xlabel="workers")
     for axis in (axes.xaxis, axes.yaxis):
