@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar, cast
 
 from cf_data_tracker.document import Document
 from cf_data_tracker.engine.batch import Batch
@@ -23,7 +23,7 @@ from cf_data_tracker.entries import Identified
 from cf_data_tracker.errors import ContentionError, UnsafeStoreError
 from cf_data_tracker.settings import Access, is_aws
 from cf_data_tracker.stats import Stats, Tally
-from cf_data_tracker.store import Store
+from cf_data_tracker.store import Objects, Store
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -72,7 +72,7 @@ class Connection:
     Args:
         access: How to reach it.
         client: A boto3 client to use in this process in place of one of our own.
-        store: A store to use in place of S3; it is trusted.
+        store: A store to use in place of S3; it is trusted. For files it has to be their bucket, too.
         patience: How long to go on.
         combining: Whether workers commit for each other under contention.
     """
@@ -141,6 +141,25 @@ class Connection:
         """
         engine = self._here.engine
         return engine.asked(lambda: question(engine.store), key)
+
+    def about(self, kind: str, question: Callable[[Objects], T], key: str) -> T:
+        """Put to the bucket what may be asked twice about its files, until it is answered.
+
+        Args:
+            kind: What the requests are counted as.
+            question: What to ask; it may change the bucket if it does no more when it is asked twice.
+            key: What it is about, for messages.
+
+        Raises:
+            StoreError: The store refused or did not answer.
+        """
+        here = self._here
+
+        def once() -> T:
+            here.tally.request(kind)
+            return question(here.objects)
+
+        return here.engine.asked(once, key)
 
     def commit(self, ledger: Ledger[R, Came], recordings: Sequence[R]) -> Sequence[Came]:
         """Put recordings into a document, and return what came of each. Threads of this object share commits.
@@ -231,6 +250,15 @@ class _Here:
         self._combining = combining
         self._engine: Engine | None = None
         self._trusted = store is not None
+        self._objects: Objects | None = None
+
+    @property
+    def objects(self) -> Objects:
+        """The bucket's files."""
+        with self._opening:
+            if self._objects is None:
+                self._objects = self._opened_objects()
+            return self._objects
 
     @property
     def engine(self) -> Engine:
@@ -278,6 +306,15 @@ class _Here:
         from cf_data_tracker.stores.s3 import Quoting, S3Store  # noqa: PLC0415 - it imports boto3, which takes a while
 
         return S3Store(self._opened_client(), self.access.bucket, quoting or Quoting.AS_RECEIVED)
+
+    def _opened_objects(self) -> Objects:
+        if self._given is not None:
+            return cast("Objects", self._given)
+        from cf_data_tracker.stores.objects import S3Objects  # noqa: PLC0415 - as above
+        from cf_data_tracker.stores.s3 import S3Store  # noqa: PLC0415
+
+        store = S3Store(self._opened_client(), self.access.bucket)
+        return S3Objects(store, self.access.bucket, self.engine.persist)
 
     def _opened_client(self) -> "S3Client":
         from cf_data_tracker.stores.s3 import foreign_endpoint, open_client  # noqa: PLC0415 - as above

@@ -5,12 +5,16 @@ engine (`Conflict`, `Unanswered`) are not errors of this module: they live in `s
 """
 
 __all__ = [
+    "ClaimLostError",
     "ContentionError",
+    "DifferentContentError",
     "DocumentError",
     "DocumentVanishedError",
     "InvalidNameError",
+    "LocalFileError",
     "NotTrackedError",
     "OutcomeUnknownError",
+    "SameContentError",
     "StoreError",
     "TrackerError",
     "UnsafeStoreError",
@@ -60,10 +64,34 @@ class ContentionError(TrackerError):
     """Others kept winning until the time or the attempts ran out; nothing was written. Call again later."""
 
 
+class ClaimLostError(TrackerError):
+    """The claim does not count any more: it ended, or another worker has taken over. What was made under it is not
+    recorded. Leave it, and claim anew.
+    """
+
+
 class OutcomeUnknownError(TrackerError):
     """The last write was never answered and may have landed, or what was published for others to commit still waits.
 
     Calling again with the same file is safe.
+    """
+
+
+class LocalFileError(TrackerError, OSError):
+    """A file here cannot be read, or changed while it was; nothing of it was recorded. Call again once it is whole."""
+
+
+class DifferentContentError(TrackerError):
+    """Other bytes are there under this name already; nothing was overwritten or recorded.
+
+    Give the file another name.
+    """
+
+
+class SameContentError(TrackerError):
+    """A version of this file name has these very bytes already, and the call asked for that to be an error.
+
+    The file was not recorded.
     """
 
 

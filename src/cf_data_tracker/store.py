@@ -1,12 +1,16 @@
-"""The port: what the engine asks of a store, and the two signals by which a store answers other than with a value.
+"""The port: what is asked of a store, and the two signals by which it answers other than with a value.
+
+`Store` is what the engine asks for: documents and inbox entries, whole and small. `Objects` is for what documents
+speak of: files of any size, their listing, and the versions that a bucket keeps.
 
 A store holds objects by key. It is asked to read one, to write one *if* what is there is what the writer believes to
 be there, to list keys and to delete them. Whether to try again is not its business: a store tries once.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final, Protocol, TypeAlias
+from typing import BinaryIO, Final, Protocol, TypeAlias
 
 from cf_data_tracker.errors import DocumentVanishedError
 
@@ -158,3 +162,136 @@ class Store(Protocol):
         Raises:
             Unanswered: It may have been deleted.
         """
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Listed:
+    """An object as a listing shows it.
+
+    Attributes:
+        key: Its key.
+        size: Its size in bytes.
+        etag: Its ETag as received, without the quotes.
+        modified: When it was written, in seconds since 1970, by the store's clock.
+    """
+
+    key: str
+    size: int
+    etag: str
+    modified: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Page:
+    """A page of a listing.
+
+    Attributes:
+        objects: What is on it, in the order of the keys' bytes.
+        more: Whether there are more after the last of them.
+    """
+
+    objects: Sequence[Listed]
+    more: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Head:
+    """What a store tells of an object without sending it.
+
+    Attributes:
+        size: Its size in bytes.
+        etag: Its ETag as received, without the quotes.
+        modified: When it was written, in seconds since 1970, by the store's clock.
+        sha256: The SHA-256 of its bytes in hexadecimal, if whoever wrote it left that with it.
+    """
+
+    size: int
+    etag: str
+    modified: float
+    sha256: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Kept:
+    """A version of an object that a bucket keeps.
+
+    Attributes:
+        version: Its id.
+        modified: When it was written, in seconds since 1970, by the store's clock.
+        marker: Whether it is a marker: the object was deleted here.
+    """
+
+    version: str
+    modified: float
+    marker: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Content:
+    """What is to be uploaded.
+
+    Attributes:
+        size: Its size in bytes.
+        sha256: Its SHA-256.
+        md5: Its MD5.
+        opened: Gives it as a file, from its beginning; whoever reads that to its end is told if it is not this content.
+    """
+
+    size: int
+    sha256: bytes
+    md5: bytes
+    opened: Callable[[], BinaryIO]
+
+
+Progress: TypeAlias = Callable[[int], object]
+"""Is told of bytes that were sent, as they are; of a negative number, if they have to be sent again."""
+
+
+class Objects(Protocol):
+    """A bucket of files. Asks once, as a `Store` does; signals and errors are the same."""
+
+    def location(self, key: str) -> str:
+        """Return the URL of a key."""
+
+    def head(self, key: str) -> Head | None:
+        """Return what is told of an object, or `None` where there is none.
+
+        Raises:
+            Unanswered: No answer.
+            ReadDeniedError: Answered 403, as a missing key is too where the caller may not list the bucket.
+        """
+
+    def sha256(self, key: str) -> bytes | None:
+        """Read an object through and return the SHA-256 of its bytes, or `None` where there is none.
+
+        Raises as `head` does.
+        """
+
+    def create(self, key: str, content: Content, progress: Progress) -> bool:
+        """Put an object where there is none; return whether it is there now because of this call.
+
+        Raises:
+            Conflict: Others are writing there; nothing was written.
+            Unanswered: It may have been written, or may yet be.
+            LocalFileError: The file is not what it was; nothing was written.
+        """
+
+    def page(self, prefix: str, *, after: str = "") -> Page:
+        """Return a page of the objects under `prefix` whose keys come after one, up to 1,000.
+
+        Raises:
+            Unanswered: No answer.
+        """
+
+    def delete(self, *keys: str) -> None:
+        """Delete up to 1,000 objects; see `Store.delete`."""
+
+    def versions(self, key: str) -> Sequence[Kept]:
+        """Return the versions that the bucket keeps of an object, the oldest first; none in one that keeps no versions.
+
+        Raises:
+            Unanswered: No answer.
+        """
+
+    def read_version(self, key: str, version: str) -> bytes | None:
+        """Return the bytes of a version, or `None` where it is gone. Raises as `head`."""

@@ -2,28 +2,52 @@
 
 import hashlib
 import threading
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import count
+from itertools import count, islice
 
-from cf_data_tracker.store import ANYTHING, UNCHANGED, Conflict, Replacing, Stored, Unchanged, Written, vanished
+from cf_data_tracker.store import (
+    ANYTHING,
+    UNCHANGED,
+    Conflict,
+    Content,
+    Head,
+    Kept,
+    Listed,
+    Page,
+    Progress,
+    Replacing,
+    Stored,
+    Unchanged,
+    Written,
+    vanished,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class _Version:
     name: str | None
     stored: Stored | None  # None: a marker, which hides the versions before it
+    modified: float = 0.0
+    sha256: str | None = None
 
 
 class MemoryStore:
-    """A `Store` in this process. Its ETags are the quoted MD5 of the body, as S3's are for a single PUT.
+    """A `Store` in this process, and the `Objects` of the same bucket.
+
+    Its ETags are the quoted MD5 of the body, as S3's are for a single PUT.
 
     Args:
         versioned: Whether it is a bucket that keeps versions: a write is answered with one, what is replaced is kept
             behind it, and a deleted object leaves a marker.
+        clock: Seconds since 1970, for when an object was written.
     """
 
-    def __init__(self, *, versioned: bool = False) -> None:
+    def __init__(self, *, versioned: bool = False, clock: Callable[[], float] = lambda: 0.0) -> None:
         self._versioned = versioned
+        self._clock = clock
+        self._keys: list[str] = []  # sorted; the order of Unicode is that of UTF-8's bytes
         self._objects: dict[str, list[_Version]] = {}  # the newest last
         self._numbers = count(1)
         self._lock = threading.Lock()
@@ -58,12 +82,58 @@ class MemoryStore:
 
     def list(self, prefix: str, *, after: str = "") -> list[str]:
         """Return up to 1,000 keys under `prefix`, in the order of their bytes."""
-        start = after.encode()
         with self._lock:
-            keys = [
-                key for key in self._objects if key.startswith(prefix) and key.encode() > start and self._there(key)
+            return list(islice(self._under(prefix, after), 1000))
+
+    def page(self, prefix: str, *, after: str = "") -> Page:
+        """Return up to 1,000 objects under `prefix`, in the order of their keys' bytes."""
+        with self._lock:
+            keys = list(islice(self._under(prefix, after), 1001))
+            objects = [self._listed(key) for key in keys[:1000]]
+        return Page(objects=objects, more=len(keys) > len(objects))
+
+    def head(self, key: str) -> Head | None:
+        """Tell of an object."""
+        with self._lock:
+            if self._there(key) is None:
+                return None
+            listed = self._listed(key)
+            return Head(
+                size=listed.size, etag=listed.etag, modified=listed.modified, sha256=self._objects[key][-1].sha256
+            )
+
+    def sha256(self, key: str) -> bytes | None:
+        """Return the SHA-256 of an object."""
+        with self._lock:
+            there = self._there(key)
+        return hashlib.sha256(there.body).digest() if there is not None else None
+
+    def create(self, key: str, content: Content, progress: Progress) -> bool:
+        """Put an object where there is none."""
+        with content.opened() as file:
+            body = file.read()
+        new = Stored(body=body, etag=f'"{content.md5.hex()}"')
+        with self._lock:
+            if self._there(key) is not None:
+                return False
+            self._put(key, new, content.sha256.hex())
+        progress(len(body))
+        return True
+
+    def versions(self, key: str) -> Sequence[Kept]:
+        """Return the versions that are kept, the oldest first."""
+        with self._lock:
+            return [
+                Kept(version=version.name, modified=version.modified, marker=version.stored is None)
+                for version in self._objects.get(key, ())
+                if version.name is not None
             ]
-        return sorted(keys, key=str.encode)[:1000]
+
+    def read_version(self, key: str, version: str) -> bytes | None:
+        """Return the body of a version."""
+        with self._lock:
+            bodies = {kept.name: kept.stored.body for kept in self._objects.get(key, ()) if kept.stored is not None}
+        return bodies.get(version)
 
     def delete(self, *keys: str) -> None:
         """Delete the objects that are there; where versions are kept, put a marker in the place of each."""
@@ -71,25 +141,47 @@ class MemoryStore:
             for key in keys:
                 if self._versioned:
                     self._put(key, None)
-                else:
-                    self._objects.pop(key, None)
+                elif self._objects.pop(key, None):
+                    self._keys.remove(key)
 
     def erase(self, key: str, version: str) -> None:
         """Delete this version for good; what it had replaced is there again."""
         with self._lock:
-            left = [kept for kept in self._objects.pop(key, ()) if kept.name != version]
-            if left:
+            if left := [kept for kept in self._objects.get(key, ()) if kept.name != version]:
                 self._objects[key] = left
+            elif self._objects.pop(key, None):
+                self._keys.remove(key)
 
     def _there(self, key: str) -> Stored | None:
         kept = self._objects.get(key)
         return kept[-1].stored if kept else None
 
-    def _put(self, key: str, stored: Stored | None) -> str | None:
+    def _under(self, prefix: str, after: str) -> Iterator[str]:
+        """Yield the keys of what is there under a prefix, after a key."""
+        first = bisect_right(self._keys, after)
+        if after < prefix:
+            first = bisect_left(self._keys, prefix)
+        for place in range(first, len(self._keys)):
+            key = self._keys[place]
+            if not key.startswith(prefix):
+                return
+            if self._there(key) is not None:
+                yield key
+
+    def _listed(self, key: str) -> Listed:
+        newest = self._objects[key][-1]
+        assert newest.stored is not None  # noqa: S101 - whoever asks has looked
+        return Listed(
+            key=key, size=len(newest.stored.body), etag=newest.stored.etag.strip('"'), modified=newest.modified
+        )
+
+    def _put(self, key: str, stored: Stored | None, sha256: str | None = None) -> str | None:
+        if key not in self._objects:
+            insort(self._keys, key)
         if not self._versioned:
-            self._objects[key] = [_Version(None, stored)]
+            self._objects[key] = [_Version(None, stored, self._clock(), sha256)]
             return None
         name = f"v{next(self._numbers)}"
         named = stored and replace(stored, version=name)
-        self._objects.setdefault(key, []).append(_Version(name, named))
+        self._objects.setdefault(key, []).append(_Version(name, named, self._clock(), sha256))
         return name

@@ -1,4 +1,4 @@
-"""S3 on boto3: the only module that knows boto3, and what its statuses mean.
+"""S3 on boto3: how a client is made, what its answers mean, and documents; files are for `objects`.
 
 The table, with its reasons:
 
@@ -13,6 +13,8 @@ The table, with its reasons:
 | 304 | `UNCHANGED` |
 | 503 SlowDown, 429 | `Unanswered`, and slower |
 | any other 5xx, 400 RequestTimeout, time-outs, resets | `Unanswered`: Ceph answers most of its lost races with 500 |
+| 400 BadDigest | `Unanswered`: what arrived is not what was sent, and was not kept |
+| 507, QuotaExceeded, XMinioStorageFull | `StoreError`: there is no room |
 | 501 NotImplemented to a write | the store does not know conditional writes |
 | connection refused, name not found | `Unanswered`, and certainly not sent |
 | anything else | `StoreError`, with what to fix |
@@ -23,8 +25,8 @@ HTTP 200, which botocore turns into a 500 with the code PreconditionFailed.
 
 import hashlib
 from base64 import b64encode
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -82,7 +84,8 @@ DENIED: Final = frozenset({"AccessDenied", "403"})
 SLOWER: Final = frozenset(
     {"SlowDown", "ServiceUnavailable", "Throttling", "ThrottlingException", "RequestLimitExceeded", "503", "429"}
 )
-UNKNOWN: Final = frozenset({"RequestTimeout", "InternalError", "408"})  # with a 400; of one key of many, with a 200
+DAMAGED: Final = frozenset({"BadDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch"})  # on its way
+UNKNOWN: Final = DAMAGED | {"RequestTimeout", "InternalError", "408"}  # with a 400; of one key of many, with a 200
 WAITING: Final = "waiting"
 """The note that travels with an object is kept as user metadata: `x-amz-meta-waiting`."""
 
@@ -130,7 +133,11 @@ ADVICE: Final = {
     "TemporaryRedirect": "the bucket is in another region: correct AWS_REGION_NAME",
     "AuthorizationHeaderMalformed": "the region is wrong: correct AWS_REGION_NAME",
     "IllegalLocationConstraintException": "the bucket is in another region: correct AWS_REGION_NAME",
-    "EntityTooLarge": "the document is larger than a single PUT may be",
+    "EntityTooLarge": "this is larger than a single PUT may be",
+    "QuotaExceeded": "the quota is used up: make room, or have it raised",
+    "XMinioStorageFull": "the store is full: make room",
+    "InsufficientStorage": "the store is full: make room",
+    "507": "the store is full: make room",
     "301": "the bucket is in another region: correct AWS_REGION_NAME",
 }
 
@@ -224,6 +231,16 @@ class S3Store:
     def location(self, key: str) -> str:
         """Return the S3 URL of a key."""
         return f"s3://{self._bucket}/{key}"
+
+    @contextmanager
+    def asking(self, action: str, key: str, *, denied: type[StoreError] = DeniedError) -> "Iterator[S3Client]":
+        """Give the client, and raise the signal or error that its answer stands for."""
+        try:
+            yield self._client
+        except ClientError as error:
+            raise self._meaning(error, action, key, denied=denied) from error
+        except SILENT as error:
+            raise self._silence(error, action, key) from error
 
     def read(self, key: str, *, unless: str | None = None) -> Stored | Unchanged | None:
         """GET the object, or learn that its ETag still is `unless`."""
@@ -335,7 +352,7 @@ class S3Store:
         if code == "NotImplemented" or status == NOT_IMPLEMENTED:
             return _not_known(where, action)
         slow = code in SLOWER or status in (TOO_MANY, SERVICE_UNAVAILABLE)
-        if slow or code in UNKNOWN or status >= SERVER_ERROR:
+        if slow or code in UNKNOWN or (status >= SERVER_ERROR and code not in ADVICE):
             return Unanswered(f"answered {code or status}", slow=slow)
         if code in DENIED or (code not in ADVICE and status == FORBIDDEN):
             hint = HIDDEN if denied is ReadDeniedError else ""

@@ -1,0 +1,347 @@
+"""Files in S3, on boto3: put where nothing is, told of, listed, and looked back at.
+
+A file is written create-only (`If-None-Match: *`), with a checksum that the store compares with what arrives: SHA-256
+at AWS, MD5 elsewhere, which every store knows. A large one goes in parts, by boto3's own transfer manager; there the
+condition stands at the end, where the parts are put together. Some stores ignore it there, Ceph up to 16 among them,
+though not on a single PUT: those are found out, and get a large file in one piece.
+
+What a status means is for `stores.s3` to say, and which file to put where for `upload`.
+"""
+
+import hashlib
+import threading
+import uuid
+from base64 import b64encode
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing, suppress
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, Protocol, TypeVar, cast
+
+from boto3.s3.transfer import TransferConfig, create_transfer_manager
+from s3transfer.subscribers import BaseSubscriber
+
+from cf_data_tracker.errors import DeniedError, LocalFileError, ReadDeniedError, StoreError
+from cf_data_tracker.names import probe_key
+from cf_data_tracker.settings import is_aws
+from cf_data_tracker.store import Conflict, Content, Head, Kept, Listed, Page, Progress, Unanswered
+from cf_data_tracker.stores.s3 import LIST, PUT, S3Store
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.client import S3Client
+    from mypy_boto3_s3.type_defs import GetObjectRequestTypeDef as Wanted
+
+T = TypeVar("T")
+
+PART: Final = 8 << 20
+"""Bytes of a part, and from how many on a file goes in parts: boto3's own choice. Beyond 80 GB it makes them larger."""
+
+AT_ONCE: Final = 4
+"""Parts in memory, and under way, at most: one large file after the other, each in 32 MiB and what boto3 takes."""
+
+MAX_SINGLE_PUT: Final = 5 << 30
+"""What S3 and its like take in one request."""
+
+CHUNK: Final = 1 << 20
+SHA256: Final = "sha256"
+"""The checksum travels with the object as user metadata, `x-amz-meta-sha256`: for a file in parts S3 itself keeps none
+of the whole."""
+
+GET: Final = "s3:GetObject"
+VERSIONS: Final = "s3:ListBucketVersions"
+GET_VERSION: Final = "s3:GetObjectVersion"
+
+
+class Patiently(Protocol):
+    """Asks what may be asked twice until it is answered, within bounds."""
+
+    def __call__(self, question: Callable[[], T], /) -> T:
+        """Return the answer, or raise the last signal."""
+
+
+class S3Objects:
+    """The `Objects` of one bucket.
+
+    Args:
+        store: Who knows what its answers mean.
+        bucket: The bucket.
+        patiently: How often to send a part of a large file again: all others are not asked to start anew for one.
+    """
+
+    def __init__(self, store: S3Store, bucket: str, patiently: Patiently) -> None:
+        self._store = store
+        self._bucket = bucket
+        self._patiently = patiently
+        self._one_large = threading.Lock()
+        self._keeps_parts_out: bool | None = None
+
+    def location(self, key: str) -> str:
+        """Return the S3 URL of a key."""
+        return self._store.location(key)
+
+    def head(self, key: str) -> Head | None:
+        """HEAD the object."""
+        with self._store.asking(GET, key, denied=ReadDeniedError) as client:
+            try:
+                answer = client.head_object(Bucket=self._bucket, Key=key)
+            except client.exceptions.ClientError as error:
+                if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") == 404:  # noqa: PLR2004
+                    return None  # as a bucket that is gone is answered, too: a HEAD's answer has no words
+                raise
+            return Head(
+                size=answer["ContentLength"],
+                etag=answer.get("ETag", "").strip('"'),
+                modified=answer["LastModified"].timestamp(),
+                sha256=answer.get("Metadata", {}).get(SHA256),
+            )
+
+    def sha256(self, key: str) -> bytes | None:
+        """GET the object, and keep nothing of it."""
+        digest = hashlib.sha256()
+        with self._store.asking(GET, key, denied=ReadDeniedError) as client:
+            try:
+                answer = client.get_object(Bucket=self._bucket, Key=key)
+            except client.exceptions.NoSuchKey:
+                return None
+            with closing(answer["Body"]) as body:
+                while chunk := body.read(CHUNK):
+                    digest.update(chunk)
+        return digest.digest()
+
+    def create(self, key: str, content: Content, progress: Progress) -> bool:
+        """PUT the object, in parts if it is large, under `If-None-Match: *`."""
+        try:
+            if content.size < PART:
+                self._put(key, content)
+                progress(content.size)
+            else:
+                self._transfer(key, content, progress)
+        except Conflict as signal:
+            if not signal.certain:
+                raise
+            return False
+        return True
+
+    def page(self, prefix: str, *, after: str = "") -> Page:
+        """LIST up to 1,000 objects."""
+        start: dict[str, Any] = {"StartAfter": after} if after else {}
+        with self._store.asking(LIST, prefix) as client:
+            answer = client.list_objects_v2(Bucket=self._bucket, Prefix=prefix, **start)
+        objects = [
+            Listed(
+                key=entry["Key"],
+                size=entry["Size"],
+                etag=entry.get("ETag", "").strip('"'),
+                modified=entry["LastModified"].timestamp(),
+            )
+            for entry in answer.get("Contents", ())
+        ]
+        return Page(objects=objects, more=bool(objects) and answer.get("IsTruncated", False))
+
+    def delete(self, *keys: str) -> None:
+        """DELETE the objects."""
+        self._store.delete(*keys)
+
+    def versions(self, key: str) -> Sequence[Kept]:
+        """LIST the versions of the object."""
+        found: list[tuple[float, bool, Kept]] = []
+        start: dict[str, Any] | None = {}
+        while start is not None:
+            with self._store.asking(VERSIONS, key) as client:
+                answer = client.list_object_versions(Bucket=self._bucket, Prefix=key, **start)
+            page = [*_kept(answer.get("Versions", ()), key), *_kept(answer.get("DeleteMarkers", ()), key, marker=True)]
+            found.extend(page)
+            start = _next_page(answer, key)
+        # Each list has the newest first. Between the two only times tell, in seconds, and who is the newest of all.
+        found.reverse()
+        ordered = [kept for _, _, kept in sorted(found, key=lambda one: one[:2])]
+        return [] if [kept.version for kept in ordered] == ["null"] else ordered
+
+    def read_version(self, key: str, version: str) -> bytes | None:
+        """GET a version."""
+        wanted: Wanted = {"Bucket": self._bucket, "Key": key, "VersionId": version}
+        with self._store.asking(GET_VERSION, key, denied=ReadDeniedError) as client:
+            try:
+                answer = client.get_object(**wanted)
+            except client.exceptions.ClientError as error:
+                if error.response["Error"]["Code"] in ("NoSuchKey", "NoSuchVersion"):
+                    return None
+                raise
+            with closing(answer["Body"]) as body:
+                return body.read()
+
+    def _put(self, key: str, content: Content) -> None:
+        with content.opened() as file:
+            body = file.read()
+        with self._store.asking(PUT, key) as client:
+            client.put_object(
+                Bucket=self._bucket,
+                Key=key,
+                Body=cast("bytes", bytearray(body)),  # see `S3Store.write`
+                Metadata=_metadata(content),
+                IfNoneMatch="*",
+                **_digest(client, content),
+            )
+
+    def _transfer(self, key: str, content: Content, progress: Progress) -> None:
+        with self._one_large, self._store.asking(PUT, key) as client, content.opened() as file:
+            in_parts = self._known_to_keep_parts_out(client)
+            if not in_parts and content.size > MAX_SINGLE_PUT:
+                raise StoreError(
+                    f"{self.location(key)}: this store lets a file in parts overwrite another, and takes 5 GiB at most "
+                    "in one piece: record smaller files, or use another store"
+                )
+            sender = cast("S3Client", _CreateOnly(client, self._store, content, self._patiently))
+            extra: dict[str, Any] = {"Metadata": _metadata(content)}
+            if is_aws(client.meta.endpoint_url) and in_parts:
+                extra["ChecksumAlgorithm"] = "SHA256"
+            told = _Told(progress)
+            try:
+                with create_transfer_manager(sender, _config(in_parts=in_parts)) as manager:
+                    manager.upload(file, self._bucket, key, extra, [_Subscriber(told)]).result()
+            except Exception as error:
+                told.take_back()
+                raise _cause(error) from error
+
+    def _known_to_keep_parts_out(self, client: "S3Client") -> bool:
+        if self._keeps_parts_out is None:
+            self._keeps_parts_out = is_aws(client.meta.endpoint_url) or self._keeps_out(client)
+        return self._keeps_parts_out
+
+    def _keeps_out(self, client: "S3Client") -> bool:
+        """Return whether the store refuses to put parts together where an object is, when it is told to."""
+        key = probe_key(uuid.uuid4().hex)
+        where: Any = {"Bucket": self._bucket, "Key": key}
+        with self._store.asking(PUT, key):
+            client.put_object(**where, Body=b"")
+            upload: Any = {**where, "UploadId": client.create_multipart_upload(**where)["UploadId"]}
+            etag = client.upload_part(**upload, PartNumber=1, Body=b"part")["ETag"]
+            parts: Any = {"Parts": [{"PartNumber": 1, "ETag": etag}]}
+        try:
+            with self._store.asking(PUT, key):
+                client.complete_multipart_upload(**upload, MultipartUpload=parts, IfNoneMatch="*")
+        except Conflict:
+            client.abort_multipart_upload(**upload)
+            return True
+        finally:
+            with suppress(Unanswered, DeniedError):
+                self._store.delete(key)
+        return False
+
+
+class _CreateOnly:
+    """A client for one upload by boto3's transfer manager, which knows of no conditions and sends each part once."""
+
+    def __init__(self, client: "S3Client", store: S3Store, content: Content, patiently: Patiently) -> None:
+        self._client = client
+        self._store = store
+        self._content = content
+        self._patiently = patiently
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - all else is the client's
+        return getattr(self._client, name)
+
+    def put_object(self, **params: Any) -> object:  # noqa: ANN401 - boto3's to check
+        """PUT where nothing is."""
+        return self._client.put_object(**params, IfNoneMatch="*", **_digest(self._client, self._content))
+
+    def upload_part(self, *, Body: BinaryIO, **params: Any) -> object:  # noqa: ANN401, N803 - boto3's
+        """PUT a part, again if there is no answer: two of one number are one."""
+        if not is_aws(self._client.meta.endpoint_url):
+            params["ContentMD5"] = _base64(_md5(Body))
+
+        def once() -> object:
+            Body.seek(0)
+            with self._store.asking(PUT, params["Key"]):
+                return self._client.upload_part(Body=Body, **params)
+
+        return self._patiently(once)
+
+    def complete_multipart_upload(self, **params: Any) -> object:  # noqa: ANN401 - boto3's to check
+        """Put the parts together where nothing is."""
+        return self._client.complete_multipart_upload(**params, IfNoneMatch="*")
+
+
+class _Told:
+    """How much a caller was told of as sent."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._lock = threading.Lock()  # parts are sent by threads
+        self._sent = 0
+
+    def __call__(self, number: int) -> None:
+        with self._lock:
+            self._sent += number
+            self._progress(number)
+
+    def take_back(self) -> None:
+        if self._sent:
+            self(-self._sent)
+
+
+class _Subscriber(BaseSubscriber):
+    """What the transfer manager calls."""
+
+    def __init__(self, told: _Told) -> None:
+        self._told = told
+
+    def on_progress(self, future: object, bytes_transferred: int, **_: object) -> None:  # noqa: ARG002 - one upload
+        """Hear of bytes."""
+        self._told(bytes_transferred)
+
+
+def _config(*, in_parts: bool) -> TransferConfig:
+    config = TransferConfig(
+        multipart_threshold=PART if in_parts else MAX_SINGLE_PUT + 1,
+        multipart_chunksize=PART,
+        max_concurrency=AT_ONCE,
+        preferred_transfer_client="classic",  # the other has a client of its own, which knows no conditions
+    )
+    config.max_in_memory_upload_chunks = AT_ONCE
+    return config
+
+
+def _cause(error: BaseException) -> BaseException:
+    """Return what is behind an error of boto3: that of the file, if reading it failed while it was sent."""
+    inner: BaseException | None = error
+    while inner is not None and not isinstance(inner, LocalFileError):
+        inner = inner.__context__
+    return inner or error
+
+
+def _metadata(content: Content) -> Mapping[str, str]:
+    return {SHA256: content.sha256.hex()}
+
+
+def _digest(client: "S3Client", content: Content) -> dict[str, Any]:
+    if is_aws(client.meta.endpoint_url):
+        return {"ChecksumSHA256": _base64(content.sha256)}
+    return {"ContentMD5": _base64(content.md5)}
+
+
+def _md5(file: BinaryIO) -> bytes:
+    digest = hashlib.md5(usedforsecurity=False)
+    while chunk := file.read(CHUNK):
+        digest.update(chunk)
+    return digest.digest()
+
+
+def _base64(digest: bytes) -> str:
+    return b64encode(digest).decode()
+
+
+def _kept(entries: Sequence[Any], key: str, *, marker: bool = False) -> list[tuple[float, bool, Kept]]:
+    return [
+        (
+            entry["LastModified"].timestamp(),
+            entry["IsLatest"],
+            Kept(version=entry["VersionId"], modified=entry["LastModified"].timestamp(), marker=marker),
+        )
+        for entry in entries
+        if entry["Key"] == key
+    ]
+
+
+def _next_page(answer: Mapping[str, Any], key: str) -> dict[str, Any] | None:
+    if not answer.get("IsTruncated") or answer.get("NextKeyMarker") != key:
+        return None
+    return {"KeyMarker": key, "VersionIdMarker": answer["NextVersionIdMarker"]}
