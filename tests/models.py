@@ -17,7 +17,7 @@ Plain: TypeAlias = dict[str, Any]
 
 ANY_ID: Final = "whatever identity the tracker gave to number "
 
-DESCRIBED: Final = ("file_size", "s3_location", "timestamp", "fyear", "upload_date", "checksum", "recorded_by")
+DESCRIBED: Final = ("file_size", "s3_location", "timestamp", "fyear", "upload_date", "checksum", "recorded_by", "etag")
 
 
 def stored_form(document: object) -> bytes:
@@ -111,10 +111,27 @@ def _begun(document: Plain, new: NewFile) -> Plain:
     return entry
 
 
-def _put_down(document: Plain, new: NewFile, recorded_by: str) -> tuple[int, bool]:
-    """Put one file into the document, and return its number, and whether that is of this recording."""
+def _entries_of(document: Plain, new: NewFile) -> list[Plain]:
+    """Return the entries of a file name: one, or more where others have been at the document."""
     named = [entry for entry in tables_in(document, new.schema) if name_of(entry) == new.table]
-    entries = [files for entry in named for files in entry["files"] if files["file_name"] == new.file_name]
+    return [files for entry in named for files in entry["files"] if files["file_name"] == new.file_name]
+
+
+def _put_down(document: Plain, new: NewFile, recorded_by: str) -> Plain:
+    """Put one file into the document, and return what a worker is told of it."""
+    number, created = _numbered(document, new, recorded_by)
+    versions = [version for entry in _entries_of(document, new) for version in entry["versions"]]
+    (_, own) = max((one["version"], place) for place, one in enumerate(versions) if one["file"] == new.file)
+    alike = [one for one in versions if one.get("checksum") == versions[own].get("checksum")]
+    first = min(reversed(alike), key=lambda one: one["version"])
+    twin = first["version"] if isinstance(first.get("checksum"), str) and first["file"] != new.file else None
+    named = {"schema": new.schema, "table": new.table, "file_name": new.file_name, "file": new.file}
+    return {**named, "version": number, "created": created, "same_content_as": twin}
+
+
+def _numbered(document: Plain, new: NewFile, recorded_by: str) -> tuple[int, bool]:
+    """Put one file into the document, and return its number, and whether that is of this recording."""
+    entries = _entries_of(document, new)
     versions = [version for entry in entries for version in entry["versions"]]
     same = sorted((version for version in versions if version["file"] == new.file), key=lambda one: one["version"])
     if same:
@@ -130,7 +147,7 @@ def _put_down(document: Plain, new: NewFile, recorded_by: str) -> tuple[int, boo
 def _version(new: NewFile, number: int, recorded_by: str) -> Plain:
     names = ("timestamp", "file_size", "file", "s3_location", "fyear", "upload_date")
     described = {name: getattr(new, name) for name in names}
-    known = {} if new.checksum is None else {"checksum": new.checksum}
+    known = {name: getattr(new, name) for name in ("checksum", "etag") if getattr(new, name) is not None}
     return {"version": number, **described, "recorded_by": recorded_by, **known}
 
 
@@ -155,7 +172,7 @@ class RawModel:
             before = deepcopy(document)
             for place, one in enumerate(recordings):
                 if one.new.schema == schema:
-                    answers[place] = _answer(one.new, *_put_down(document, one.new, one.recorded_by))
+                    answers[place] = _put_down(document, one.new, one.recorded_by)
             if document != before:
                 shelf.write(worker, {**document, "revision": document.get("revision", 0) + 1})
         return [answers[place] for place in range(len(recordings))]
@@ -201,11 +218,6 @@ class RawModel:
             and highest == [entry["current_version"] for entry in entries]
             and (not schemas or schema in schemas)
         )
-
-
-def _answer(new: NewFile, version: int, created: bool) -> Plain:  # noqa: FBT001 - what became of it
-    named = {"schema": new.schema, "table": new.table, "file_name": new.file_name, "file": new.file}
-    return {**named, "version": version, "created": created}
 
 
 # A clean document
@@ -276,6 +288,7 @@ def _recorded(document: Plain, record: CleanRecord) -> Plain:
     """Put one record into the document, if it is newer, and return what the document says then."""
     raw = record.raw
     if _known(document, asdict(raw)) < raw.version:
+        _outdate(document, record)
         info = _info(raw, record)
         document["tables"].setdefault(raw.table, {})[raw.file_name] = {
             "file_info": info,
@@ -284,6 +297,18 @@ def _recorded(document: Plain, record: CleanRecord) -> Plain:
     info = document["tables"][raw.table][raw.file_name]["file_info"]
     named = {"schema": raw.schema, "table": raw.table, "file_name": raw.file_name}
     return {**named, "version": info["version"], "created": info.get("recorded_by") == record.recorded_by}
+
+
+def _outdate(document: Plain, record: CleanRecord) -> None:
+    """List the clean files that a record does without, and no longer those that it has."""
+    replaced = document["tables"].get(record.raw.table, {}).get(record.raw.file_name, {"clean_files": []})
+    outdated = {file: at for file, at in document.get("outdated", {}).items() if file not in record.clean_files}
+    for file in replaced["clean_files"] if record.at is not None else ():
+        if isinstance(file, str) and file not in record.clean_files:
+            outdated[file] = record.at
+    document["outdated"] = outdated
+    if not outdated:
+        del document["outdated"]
 
 
 def _info(raw: FileVersion, record: CleanRecord) -> Plain:

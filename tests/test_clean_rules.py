@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cf_data_tracker.document import Document, clean_document, older_clean_document, to_bytes, versions_of
-from cf_data_tracker.model import CleanRecord, CleanRecorded, FileVersion
-from cf_data_tracker.rules.clean import CARRIED_OVER, carry_over, pending, record, record_many
+from cf_data_tracker.model import CleanChanged, CleanRecord, CleanRecorded, FileVersion
+from cf_data_tracker.rules.claims import change_many
+from cf_data_tracker.rules.clean import CARRIED_OVER, carry_over, pending, record
 from strategies import (
     SCHEMA,
     at,
@@ -155,7 +156,7 @@ def test_recording_the_last_again_gives_the_same_answer(document: Document | Non
 @given(DOCUMENTS, RECORDS)
 def test_many_are_a_fold_of_ones(document: Document | None, records: list[CleanRecord]) -> None:
     """Recording many leads to what recording one after another leads to, with the same answers."""
-    grown, outcomes = record_many(document, records)
+    grown, outcomes = change_many(document, SCHEMA, records)
     one_by_one, same_outcomes = folded(document, records)
     assert list(outcomes) == same_outcomes
     assert without_revision(grown) == without_revision(one_by_one)
@@ -164,11 +165,11 @@ def test_many_are_a_fold_of_ones(document: Document | None, records: list[CleanR
 @given(DOCUMENTS, RECORDS, st.lists(st.integers(0, 6), max_size=3).map(sorted))
 def test_many_may_be_parted_anywhere(document: Document | None, records: list[CleanRecord], ends: list[int]) -> None:
     """Recording is associative: into however many commits a batch is parted, answers and document are the same."""
-    grown, outcomes = record_many(document, records)
+    grown, outcomes = change_many(document, SCHEMA, records)
     parts = document
-    same_outcomes: tuple[CleanRecorded, ...] = ()
+    same_outcomes: tuple[CleanChanged, ...] = ()
     for start, end in pairwise([0, *ends, len(records)]):
-        parts, some = record_many(parts, records[start:end])
+        parts, some = change_many(parts, SCHEMA, records[start:end])
         same_outcomes += some
     assert outcomes == same_outcomes
     assert without_revision(grown) == without_revision(parts)
@@ -177,7 +178,7 @@ def test_many_may_be_parted_anywhere(document: Document | None, records: list[Cl
 @given(DOCUMENTS, RECORDS)
 def test_many_are_one_revision(document: Document | None, records: list[CleanRecord]) -> None:
     """A commit raises `revision` by one, whatever the number of records, and only if it changes something."""
-    grown, _ = record_many(document, records)
+    grown, _ = change_many(document, SCHEMA, records)
     before, after = ((found or {}).get("revision", 0) for found in (document, grown))
     assert (before if grown is document else before + 1) == after
 
@@ -185,9 +186,9 @@ def test_many_are_one_revision(document: Document | None, records: list[CleanRec
 @given(DOCUMENTS, RECORDS)
 def test_many_that_are_there_are_nothing_to_write(document: Document | None, records: list[CleanRecord]) -> None:
     """The very same document comes back when it has all of them, or newer ones; and none, for none."""
-    grown, _ = record_many(document, records)
-    assert grown is record_many(grown, records)[0]
-    assert document is record_many(document, [])[0]
+    grown, _ = change_many(document, SCHEMA, records)
+    assert grown is change_many(grown, SCHEMA, records)[0]
+    assert document is change_many(document, SCHEMA, [])[0]
 
 
 @given(DOCUMENTS, RECORDS)
@@ -195,7 +196,7 @@ def test_a_record_never_goes_back(document: Document | None, records: list[Clean
     """Rule 5: from commit to commit, the version that a file name has a record of rises or stays, and is never lost."""
     for new in records:
         before = numbers(document)
-        document, _ = record_many(document, [new])
+        document, _ = change_many(document, SCHEMA, [new])
         assert all(version <= numbers(document)[name] for name, version in before.items())
 
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from base64 import b64encode
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -154,6 +155,16 @@ def test_half_a_request_changes_nothing(server: EmbeddedS3) -> None:
             dying.sock.shutdown(socket.SHUT_WR)
             assert b"" == dying.sock.recv(1)
         assert b"whole" == ask(connection, "GET", "half")[1]
+
+
+def test_a_body_that_is_not_what_was_sent_is_refused(server: EmbeddedS3) -> None:
+    """Where a `Content-MD5` is not that of the body, the answer is S3's, and the object stays as it was."""
+    digest = b64encode(hashlib.md5(b"as sent").digest()).decode()
+    with connected(server) as connection:
+        assert 200 == put(connection, "digested", b"as sent", Content_MD5=digest)
+        refused, said = ask(connection, "PUT", "digested", b"damaged", Content_MD5=digest)
+        assert (400, True) == (refused.status, b"<Code>BadDigest</Code>" in said)
+        assert b"as sent" == ask(connection, "GET", "digested")[1]
 
 
 def test_a_slow_client_holds_up_nobody(server: EmbeddedS3) -> None:

@@ -7,17 +7,22 @@ import pytest
 import cf_data_tracker
 from cf_data_tracker import errors
 from cf_data_tracker.errors import (
+    ClaimLostError,
     ContentionError,
     DeniedError,
+    DifferentContentError,
     DocumentError,
     DocumentVanishedError,
     InvalidNameError,
+    LocalFileError,
     NotTrackedError,
     OutcomeUnknownError,
     ReadDeniedError,
+    SameContentError,
     StoreError,
     TrackerError,
     UnsafeStoreError,
+    WouldLoseError,
 )
 
 WHERE = "tables[0].tables[2].files[1].current_version"
@@ -33,6 +38,11 @@ RAISED = [
     DocumentVanishedError("it was there and is gone"),
     ContentionError("others kept winning"),
     OutcomeUnknownError("it may have landed"),
+    LocalFileError("births_q1.zip: there is no such file"),
+    DifferentContentError("s3://raw/births_q1.zip is there already"),
+    SameContentError("version 1 has the same content"),
+    ClaimLostError("another worker has it"),
+    WouldLoseError("it lacks what was recorded since", ("births/FY2023 version 3",)),
     UnsafeStoreError("it does not honour If-Match"),
     StoreError("the bucket does not exist"),
     DeniedError("allow s3:PutObject on it"),

@@ -1,5 +1,6 @@
 """Values: checked where they are made, frozen afterwards, and good to send to another process."""
 
+import json
 import pickle
 import re
 from dataclasses import FrozenInstanceError, fields, replace
@@ -122,3 +123,21 @@ def test_a_value_takes_no_argument_by_its_position(value: object) -> None:
     """Fields are named where a value is made, so that no two of them are mixed up."""
     with pytest.raises(TypeError, match="positional"):
         type(value)(*(getattr(value, field.name) for field in fields(value)))  # type: ignore[arg-type]
+
+
+def test_event_metadata_is_plain_json() -> None:
+    """What is attached to an asset is a dictionary of text, numbers and truth values, and survives JSON."""
+    done = Recorded(schema="vitals", table="births", file_name="FY2023", file="a.zip", version=3, created=True)
+    metadata = done.as_event_metadata()
+    wanted = {"schema": "vitals", "table": "births", "file_name": "FY2023", "file": "a.zip", "version": 3}
+    assert {**wanted, "created": True} == metadata
+    assert metadata == json.loads(json.dumps(metadata))
+    assert {str, int, bool} == {type(value) for value in metadata.values()}
+
+
+def test_event_metadata_tells_of_the_same_content() -> None:
+    """The number of the version that has the same bytes is among the metadata where there is one."""
+    done = Recorded(
+        schema="vitals", table="births", file_name="FY2023", file="a.zip", version=3, created=True, same_content_as=1
+    )
+    assert 1 == done.as_event_metadata()["same_content_as"]

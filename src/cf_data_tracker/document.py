@@ -70,6 +70,8 @@ def clean_document(body: bytes) -> Document:
             where = f"{here}.{_part(file_name)}"
             _check_number(_mapping_in(_mapping(where, record), "file_info", where), "version", f"{where}.file_info")
             _list_in(record, "clean_files", where)
+    _check_claims(document)
+    _check_outdated(document)
     return document
 
 
@@ -132,7 +134,26 @@ def version_of(schema: str, table: str, file_name: str, entry: Document) -> File
         upload_date=entry.get("upload_date"),
         checksum=entry.get("checksum"),
         recorded_by=entry.get("recorded_by"),
+        etag=entry.get("etag"),
     )
+
+
+def claim_in(document: Document | None, table: str, file_name: str) -> Document:
+    """Return how a clean document has the claim on a file name: empty, where there never was one.
+
+    `fence` is the number of the last one. `claimed_by`, `version` and `until` are there while somebody holds it, and
+    `again` while that raw version is to be cleaned though it has a record.
+    """
+    claims = document.get("claims", {}) if document is not None else {}
+    found: Document = claims.get(table, {}).get(file_name, {})
+    return found
+
+
+def clean_files_in(document: Document | None) -> Iterator[str]:
+    """Yield the clean files that the records of a clean document name; a record may be of an older writer."""
+    for records in document["tables"].values() if document is not None else ():
+        for entry in records.values():
+            yield from (file for file in entry["clean_files"] if isinstance(file, str))
 
 
 def recorded_since(before: object, after: object) -> Iterator[str]:
@@ -153,6 +174,30 @@ def recorded_since(before: object, after: object) -> Iterator[str]:
         elif isinstance(now, list):
             earlier = was if isinstance(was, list) else []
             pairs += reversed([*zip(earlier, now, strict=False), *((None, value) for value in now[len(earlier) :])])
+
+
+def _check_claims(document: Document) -> None:
+    for table, claims in _mapping_in(document, "claims", "").items() if "claims" in document else ():
+        here = f"claims.{_part(table)}"
+        for file_name, claim in _mapping(here, claims).items():
+            _check_claim(claim, f"{here}.{_part(file_name)}")
+
+
+def _check_outdated(document: Document) -> None:
+    for clean_file, since in _mapping_in(document, "outdated", "").items() if "outdated" in document else ():
+        if not isinstance(since, str):
+            _wrong(f"outdated.{_part(clean_file)}", f"expected text, got {_shown(since)}")
+
+
+def _check_claim(claim: object, where: str) -> None:
+    checked = _mapping(where, claim)
+    _check_number(checked, "fence", where)
+    if "again" in checked:
+        _check_number(checked, "again", where)
+    if "claimed_by" in checked:
+        _check_number(checked, "version", where)
+        _text_in(checked, "claimed_by", where)
+        _text_in(checked, "until", where)
 
 
 def _check_tables(tables: list[Any], where: str) -> None:

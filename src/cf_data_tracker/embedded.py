@@ -1,7 +1,8 @@
 """A local S3 for first runs and the stress benchmark: moto behind one lock, in a process of its own.
 
 moto answers as S3 does, but checks a write's condition and stores its body in two steps with no lock between them, so
-that several writers can win one race. Here requests reach moto one at a time, and a conditional write is one step.
+that several writers can win one race. Here requests reach moto one at a time, and a conditional write is one step. Nor
+does moto look at `Content-MD5`: here a body that is not what was sent is refused, as by S3.
 
 `running` is what the library uses; what stands below it happens in the server's process, which alone imports moto.
 What to ask of the server, and through which client, is left to the stores.
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import functools
+import hashlib
 import io
 import os
 import resource
@@ -21,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from base64 import b64encode
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from typing import IO, TYPE_CHECKING, Any
@@ -42,6 +45,7 @@ _START_SECONDS = 60.0  # it takes 0.3 s, and much longer where moto comes from a
 _STOP_SECONDS = 2.0
 _SHOWN_OF_STDERR = 2000  # characters
 _MOTO_IS_MISSING = 3  # the exit code by which the server's process says so
+_BAD_DIGEST = b"<Error><Code>BadDigest</Code><Message>The Content-MD5 you specified did not match.</Message></Error>"
 _CONNECTIONS = 4096  # many systems allow a process 1,024 open files until it asks for more
 
 
@@ -223,7 +227,11 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True  # the last segment of a long answer need not wait for the client's ACK
 
     def _answer(self) -> None:
-        request = self._request(_body(self.rfile, self.headers))  # before the turn: a slow client holds up nobody
+        body = _body(self.rfile, self.headers)  # before the turn: a slow client holds up nobody
+        if _is_damaged(body, self.headers):
+            self._send("400 Bad Request", [("content-type", "application/xml")], _BAD_DIGEST)
+            return
+        request = self._request(body)
         # Reads take turns as well. moto closes an object's buffer when a write replaces it, and looks every key up
         # again while it lists them: a GET beside a PUT, or a LIST beside a DELETE, can answer 500.
         with self.server.turn:
@@ -271,6 +279,12 @@ def _body(stream: io.BufferedIOBase, headers: Message) -> bytes:
     if headers.get("Transfer-Encoding", "").lower() == "chunked":
         return _put_together(stream)
     return _exactly(stream, int(headers.get("Content-Length", "0")))
+
+
+def _is_damaged(body: bytes, headers: Message) -> bool:
+    """Return whether this is not the body whose MD5 its sender gave."""
+    given = headers.get("Content-MD5")
+    return given not in (None, b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode())
 
 
 def _put_together(stream: io.BufferedIOBase) -> bytes:

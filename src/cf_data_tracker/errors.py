@@ -18,6 +18,7 @@ __all__ = [
     "StoreError",
     "TrackerError",
     "UnsafeStoreError",
+    "WouldLoseError",
 ]
 
 
@@ -65,8 +66,9 @@ class ContentionError(TrackerError):
 
 
 class ClaimLostError(TrackerError):
-    """The claim does not count any more: it ended, or another worker has taken over. What was made under it is not
-    recorded. Leave it, and claim anew.
+    """The claim does not count any more: another worker has taken over, or it has ended. Leave it, and claim anew.
+
+    What was made under it is not what the document names.
     """
 
 
@@ -93,6 +95,23 @@ class SameContentError(TrackerError):
 
     The file was not recorded.
     """
+
+
+class WouldLoseError(TrackerError):
+    """What is to be restored lacks versions that were recorded since; nothing was written.
+
+    Restore a later document, or say that they may be lost.
+
+    Attributes:
+        lost: The versions, one sentence each.
+    """
+
+    def __init__(self, what: str, lost: tuple[str, ...]) -> None:
+        super().__init__(what, lost)
+        self.lost = lost
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class UnsafeStoreError(TrackerError):

@@ -4,9 +4,14 @@ Documents stay plain dictionaries inside; these are for the faces.
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Final, TypeAlias
 
-from cf_data_tracker.names import check_count, check_name, check_schema, check_text
+from cf_data_tracker.names import check_choice, check_count, check_name, check_schema, check_text
+
+ON_SAME_CONTENT: Final = ("record", "skip", "error")
+"""What can be done with a file whose content a version of its file name has already."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,7 +28,11 @@ class NewFile:
         timestamp: When it was recorded, `YYYY-MM-DD HH:MM:SS`; now, in UTC, if left out.
         fyear: Its fiscal year; `FY` and this year if left out.
         upload_date: `YYYY-MM-DD`; today, in UTC, if left out.
-        checksum: A checksum of its bytes, if known.
+        checksum: A checksum of its bytes, if known: of `upload`, `sha256:` and the SHA-256 in hexadecimal.
+        etag: The ETag of its object, if known: what a listing of the bucket shows, so that an audit need not ask for
+            each.
+        on_same_content: What to do where a version of the file name has this very checksum: `record` it none the less;
+            `skip` it; or `error`, which is a `SameContentError` once the others of its call are recorded.
 
     Raises:
         InvalidNameError: A name, a size or a text is not acceptable.
@@ -39,6 +48,8 @@ class NewFile:
     fyear: str | None = None
     upload_date: str | None = None
     checksum: str | None = None
+    etag: str | None = None
+    on_same_content: str = "record"
 
     def __post_init__(self) -> None:
         check_schema(self.schema)
@@ -46,9 +57,10 @@ class NewFile:
             check_name(what, getattr(self, what))
         check_count("file_size", self.file_size)
         check_text("s3_location", self.s3_location)
-        for what in ("timestamp", "fyear", "upload_date", "checksum"):
+        for what in ("timestamp", "fyear", "upload_date", "checksum", "etag"):
             if getattr(self, what) is not None:
                 check_text(what, getattr(self, what))
+        check_choice("on_same_content", self.on_same_content, ON_SAME_CONTENT)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,6 +88,8 @@ class Recorded:
         file: The actual name of the file.
         version: Its number within the file name.
         created: Whether this recording created the version; `False` when the file was there already.
+        same_content_as: The number of the first version of the file name that has the same checksum, if that is another
+            file's. Where it is `version`, the file was not recorded, for `on_same_content` asked for that.
     """
 
     schema: str
@@ -84,6 +98,14 @@ class Recorded:
     file: str
     version: int
     created: bool
+    same_content_as: int | None = None
+
+    def as_event_metadata(self) -> dict[str, str | int | bool]:
+        """Return the fields as plain JSON values, such as Airflow, Dagster and Prefect attach to an asset.
+
+        What is `None` is left out.
+        """
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,6 +127,7 @@ class FileVersion:
     upload_date: str | None
     checksum: str | None
     recorded_by: str | None
+    etag: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -115,7 +138,9 @@ class CleanRecord:
         raw: The raw version.
         clean_files: The keys of the files made of it.
         timestamp: When that was recorded, `YYYY-MM-DD HH:MM:SS`, in UTC.
-        recorded_by: Unique for this recording.
+        recorded_by: Unique for this recording; of one under a claim, that of the claim, which ends with it.
+        at: When it is recorded, `YYYY-MM-DDTHH:MM:SS.mmmZ`, by the clock of who does: whoever gives a `timestamp` may
+            give any. From then on the clean files that it replaces are outdated; unknown, they are not listed as such.
 
     Raises:
         InvalidNameError: A name, the timestamp or a clean file's key is not text, or the version no number.
@@ -125,6 +150,7 @@ class CleanRecord:
     clean_files: tuple[str, ...]
     timestamp: str
     recorded_by: str
+    at: str | None = None
 
     def __post_init__(self) -> None:
         check_schema(self.raw.schema)
@@ -133,6 +159,8 @@ class CleanRecord:
         for what in ("table", "file_name"):
             check_text(f"raw.{what}", getattr(self.raw, what))
         check_text("timestamp", self.timestamp)
+        if self.at is not None:
+            check_text("at", self.at)
         for position, clean_file in enumerate(self.clean_files):
             check_text(f"clean_files[{position}]", clean_file)
 
@@ -154,3 +182,198 @@ class CleanRecorded:
     file_name: str
     version: int
     created: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Claim:
+    """The right to clean a raw version and to record what was made of it. It may be pickled and handed on.
+
+    Attributes:
+        raw: The raw version.
+        fence: Its number among the claims of the file name, which only grows: the highest is the one that counts. What
+            a worker writes under a key with this number in it, no other worker writes over.
+        until: When others may take it over, `YYYY-MM-DDTHH:MM:SS.mmmZ`, in UTC.
+        claimed_by: Unique for this claim.
+    """
+
+    raw: FileVersion
+    fence: int
+    until: str
+    claimed_by: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClaimChange:
+    """A change to the claim on a file name, on its way into the document. It holds under one fence alone.
+
+    So it may be applied twice, late, or by anybody: where the fence is another one by then, nothing changes.
+
+    Attributes:
+        table: The table.
+        file_name: The file name.
+        fence: The number that the claim must have.
+        recorded_by: Unique for this change.
+
+    Raises:
+        InvalidNameError: A text or a number is none.
+    """
+
+    table: str
+    file_name: str
+    fence: int
+    recorded_by: str
+
+    def __post_init__(self) -> None:
+        for what in ("table", "file_name", "recorded_by"):
+            check_text(what, getattr(self, what))
+        check_count("fence", self.fence, at_most=math.inf)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Claiming(ClaimChange):
+    """Hand a raw version out, under the next number, unless somebody holds the file name.
+
+    Attributes:
+        version: The raw version.
+        at: The claimer's time: a claim that lasts until then, or less long, has run out.
+        until: How long this one lasts.
+    """
+
+    version: int
+    at: str
+    until: str
+
+    def __post_init__(self) -> None:
+        ClaimChange.__post_init__(self)
+        check_count("version", self.version, at_most=math.inf)
+        check_text("at", self.at)
+        check_text("until", self.until)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Extending(ClaimChange):
+    """Let a claim last longer.
+
+    Attributes:
+        claimed_by: The claim.
+        until: How long, if it does not last longer already.
+    """
+
+    claimed_by: str
+    until: str
+
+    def __post_init__(self) -> None:
+        ClaimChange.__post_init__(self)
+        check_text("claimed_by", self.claimed_by)
+        check_text("until", self.until)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Releasing(ClaimChange):
+    """End a claim, with nothing recorded.
+
+    Attributes:
+        claimed_by: The claim.
+    """
+
+    claimed_by: str
+
+    def __post_init__(self) -> None:
+        ClaimChange.__post_init__(self)
+        check_text("claimed_by", self.claimed_by)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reprocessing(ClaimChange):
+    """Have a raw version cleaned again, though it has a record; whoever holds the file name loses it.
+
+    Attributes:
+        version: The raw version.
+    """
+
+    version: int
+
+    def __post_init__(self) -> None:
+        ClaimChange.__post_init__(self)
+        check_count("version", self.version, at_most=math.inf)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClaimedRecord:
+    """Record what was made of a raw version, if the claim on it still counts, and end the claim.
+
+    Attributes:
+        record: The record; its `recorded_by` is that of the claim.
+        fence: The number of the claim.
+
+    Raises:
+        InvalidNameError: The fence is no number.
+    """
+
+    record: CleanRecord
+    fence: int
+
+    def __post_init__(self) -> None:
+        check_count("fence", self.fence, at_most=math.inf)
+
+    @property
+    def recorded_by(self) -> str:
+        """The claim."""
+        return self.record.recorded_by
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Forgetting:
+    """Take clean files off the list of outdated ones, since they were deleted.
+
+    Attributes:
+        outdated: The files, and since when each was outdated: one that became so again stays on the list.
+        recorded_by: Unique for this change.
+
+    Raises:
+        InvalidNameError: They are no text.
+    """
+
+    outdated: Mapping[str, str]
+    recorded_by: str
+
+    def __post_init__(self) -> None:
+        check_text("recorded_by", self.recorded_by)
+        for since in self.outdated.values():
+            check_text("outdated", since)
+
+
+CleanChange: TypeAlias = CleanRecord | ClaimedRecord | Claiming | Extending | Releasing | Reprocessing | Forgetting
+"""All that goes into a clean document."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClaimChanged:
+    """What became of a change to a claim, and how the claim stands now.
+
+    Attributes:
+        created: Whether it is as the change would have it.
+        fence: The number of the last claim on the file name; 0 where there never was one.
+        until: How long the claim lasts that somebody holds; `None` where nobody does.
+        recorded: The raw version that has a record; `None` where none has.
+    """
+
+    created: bool
+    fence: int
+    until: str | None
+    recorded: int | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Forgotten:
+    """What became of files that were to be taken off the list of outdated ones.
+
+    Attributes:
+        created: Whether they are off it.
+    """
+
+    created: bool
+
+
+CleanChanged: TypeAlias = CleanRecorded | ClaimChanged | Forgotten
+"""What came of a change to a clean document."""

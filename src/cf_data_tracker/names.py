@@ -5,6 +5,7 @@ is sent. Reading accepts whatever names a stored document holds; only what calle
 """
 
 import unicodedata
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from cf_data_tracker.errors import InvalidNameError
@@ -20,6 +21,9 @@ MAX_TEXT_BYTES: Final = 2048
 
 MAX_COUNT: Final = 2**63 - 1
 """What other readers of JSON take for an integer; Python itself prints none of more than 4,300 digits."""
+
+MAX_KEY_BYTES: Final = 1024
+"""S3's limit for a key."""
 
 YEAR: Final = 366 * 24 * 3600.0
 
@@ -91,6 +95,32 @@ def check_seconds(what: str, value: object) -> float:
     return value
 
 
+def check_choice(what: str, value: object, choices: Sequence[str]) -> str:
+    """Return `value` if it is one of the choices.
+
+    Raises:
+        InvalidNameError: It is not; it says which there are.
+    """
+    if not isinstance(value, str) or value not in choices:
+        raise InvalidNameError(f"{what} must be one of {', '.join(choices)}, got {shown(value)}")
+    return value
+
+
+def check_key(what: str, value: object, schemas: Iterable[str]) -> str:
+    """Return `value` if it can be the key of a file, beside the documents of these schemas.
+
+    Raises:
+        InvalidNameError: It is no text, too long for S3, a place that the tracker keeps for itself, or a folder's.
+    """
+    key = check_text(what, value, at_most=MAX_KEY_BYTES)
+    documents = [of(schema) for schema in schemas for of in (raw_key, clean_key, older_clean_key)]
+    if key in documents or key.startswith((INTERNAL_PREFIX, "/")) or key.endswith("/"):
+        raise InvalidNameError(f"{what} must not be {shown(key)}: the tracker's own, or no key of a file")
+    if any(part in (".", "..") for part in key.split("/")):
+        raise InvalidNameError(f"{what} must not have '.' or '..' for a part, got {shown(key)}")
+    return key
+
+
 def shown(value: object) -> str:
     """Return a short, printable form of whatever a caller handed in, for error messages."""
     if isinstance(value, int) and abs(value) > MAX_COUNT:
@@ -117,6 +147,11 @@ def clean_key(schema: str) -> str:
 def older_clean_key(schema: str) -> str:
     """Return the key under which releases up to 0.3.11 of the earlier package kept the clean document."""
     return f"{schema}/clean_version.json"
+
+
+def data_key(schema: str, table: str, file_name: str, file: str) -> str:
+    """Return the key of a file in the raw bucket: where users of the earlier package put theirs."""
+    return f"{schema}/{table}/{file_name}/{file}"
 
 
 def probe_key(unique: str) -> str:

@@ -13,7 +13,8 @@ class Stats:
     """Counts since a tracker was made, in this process. The examination of a store is not among them.
 
     Attributes:
-        requests: Requests sent, by kind: `read`, `write`, `list`, `delete`.
+        requests: Requests sent, by kind: `read`, `write`, `list`, `delete`, `head`, `versions`; and `upload`: files
+            sent, a large one being several requests.
         unchanged: Reads that were answered with "still the same" (304) and carried no document.
         commits: Documents written.
         conflicts: Writes that lost to another worker's.

@@ -203,12 +203,14 @@ class Head:
         etag: Its ETag as received, without the quotes.
         modified: When it was written, in seconds since 1970, by the store's clock.
         sha256: The SHA-256 of its bytes in hexadecimal, if whoever wrote it left that with it.
+        encrypted: Whether by a key of the caller's or of KMS, so that the ETag is no MD5 of its bytes.
     """
 
     size: int
     etag: str
     modified: float
     sha256: str | None = None
+    encrypted: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -267,8 +269,8 @@ class Objects(Protocol):
         Raises as `head` does.
         """
 
-    def create(self, key: str, content: Content, progress: Progress) -> bool:
-        """Put an object where there is none; return whether it is there now because of this call.
+    def create(self, key: str, content: Content, progress: Progress) -> str | None:
+        """Put an object where there is none; return its ETag, without the quotes, or `None` where there was one.
 
         Raises:
             Conflict: Others are writing there; nothing was written.

@@ -30,8 +30,10 @@ from cf_data_tracker.document import (
 )
 from cf_data_tracker.entries import UnreadableError, carries_payload, opened
 from cf_data_tracker.errors import DocumentError, TrackerError
+from cf_data_tracker.model import CleanRecorded
 from cf_data_tracker.names import inbox_prefix, older_clean_key, raw_key
 from cf_data_tracker.rules import clean as clean_rules
+from cf_data_tracker.rules.claims import change_many
 from cf_data_tracker.rules.raw import record
 from cf_data_tracker.rules.verify import findings
 from cf_data_tracker.settings import Access
@@ -82,8 +84,9 @@ def clean(body: bytes) -> bool:
     assert set(pending) <= set(versions_of(RAW, SCHEMA))
     for version in (0, 7):
         raw_version = file_version(version, table=TABLES[0], file_name=FILE_NAMES[0])
-        grown, (outcome,) = clean_rules.record_many(document, [clean_record(raw_version, "fuzz")])
+        grown, (outcome,) = change_many(document, SCHEMA, [clean_record(raw_version, "fuzz")])
         assert grown is not None
+        assert isinstance(outcome, CleanRecorded)
         assert outcome.version >= version
         assert outcome.created == (grown is not document)
         lost = _lost(document["tables"], grown["tables"])

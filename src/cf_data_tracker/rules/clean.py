@@ -4,12 +4,15 @@
 
 Recording is idempotent, unknown fields of what is not replaced survive, and what is not touched is shared. The older
 shape of the document, a list with file names at its top, is carried over, each record with every field it had.
+
+The clean files of a record that is replaced, those that the new one does not name, are listed as outdated, with the
+moment. Whose turn it is to clean what, `rules.claims` says; a version that is to be cleaned again is pending here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
-from cf_data_tracker.document import Document, versions_of
+from cf_data_tracker.document import Document, claim_in, versions_of
 from cf_data_tracker.model import CleanRecord, CleanRecorded, FileVersion
 
 CARRIED_OVER: Final = "carried_over"
@@ -25,29 +28,21 @@ def record(document: Document | None, new: CleanRecord) -> tuple[Document | None
     info = _info(document, raw.table, raw.file_name)
     if info is not None and info["version"] >= raw.version:
         return document, _recorded(raw, info, new.recorded_by)
+    return replaced(document, new)
+
+
+def replaced(document: Document | None, new: CleanRecord) -> tuple[Document, CleanRecorded]:
+    """Return the clean document with the record in it, whatever was there, and what became of it."""
     info = _new_info(new)
     entry = {"file_info": info, "clean_files": list(new.clean_files)}
-    return _with_record(document, raw, entry), _recorded(raw, info, new.recorded_by)
-
-
-def record_many(
-    document: Document | None, records: Sequence[CleanRecord]
-) -> tuple[Document | None, tuple[CleanRecorded, ...]]:
-    """Return the clean document with the records in it, and what became of each: a fold of `record`, and one commit.
-
-    The very same document comes back when it has all of them, or newer ones.
-    """
-    grown, outcomes = document, []
-    for new in records:
-        grown, outcome = record(grown, new)
-        outcomes.append(outcome)
-    if grown is not document and grown is not None:
-        grown = {**grown, "revision": (document or {}).get("revision", 0) + 1}
-    return grown, tuple(outcomes)
+    grown = _with_record(_with_outdated(document, new), new.raw, entry)
+    return grown, _recorded(new.raw, info, new.recorded_by)
 
 
 def pending(raw: Document, clean: Document | None, schema: str) -> list[FileVersion]:
     """Return the newest raw version of each file name that is newer than its clean record, or has none.
+
+    So is one that has a record, and is to be cleaned again.
 
     A version that a newer one has superseded is not pending: its record would be replaced at once.
     """
@@ -57,8 +52,39 @@ def pending(raw: Document, clean: Document | None, schema: str) -> list[FileVers
         if key not in newest or version.version > newest[key].version:
             newest[key] = version
     return [
-        version for (table, file_name), version in newest.items() if _is_newer(version, _info(clean, table, file_name))
+        version
+        for (table, file_name), version in newest.items()
+        if is_to_be_cleaned(clean, table, file_name, version.version)
     ]
+
+
+def is_to_be_cleaned(document: Document | None, table: str, file_name: str, version: int) -> bool:
+    """Return whether a raw version has no record, nor has a newer one; or whether it has one, and is wanted again."""
+    known = recorded_version(document, table, file_name)
+    return known is None or known < version or known == version == claim_in(document, table, file_name).get("again")
+
+
+def recorded_version(document: Document | None, table: str, file_name: str) -> int | None:
+    """Return the raw version of which a file name has a record."""
+    info = _info(document, table, file_name)
+    return info["version"] if info is not None else None
+
+
+def has_record(document: Document | None, new: CleanRecord) -> bool:
+    """Return whether the document has this very record."""
+    raw = new.raw
+    info = _info(document, raw.table, raw.file_name)
+    known = info is not None and (info["version"], info.get("recorded_by")) == (raw.version, new.recorded_by)
+    return known and list(new.clean_files) == _clean_files(document, raw)
+
+
+def without_outdated(document: Document, outdated: Mapping[str, str]) -> Document:
+    """Return the document with these off the list of outdated clean files; the very same one where they are."""
+    listed = document.get("outdated", {})
+    left = {file: since for file, since in listed.items() if outdated.get(file) != since}
+    if len(left) == len(listed):
+        return document
+    return _listing(document, left)
 
 
 def carry_over(document: Document | None, older: Document | None, schema: str) -> Document | None:
@@ -87,8 +113,28 @@ def _carried(entry: Document) -> Document:
     return {**entry, "clean_files": files if isinstance(files, list) else []}
 
 
-def _is_newer(version: FileVersion, info: Document | None) -> bool:
-    return info is None or info["version"] < version.version
+def _with_outdated(document: Document | None, new: CleanRecord) -> Document | None:
+    """Put on the list of outdated clean files those of the record that is replaced; take off it those of the new."""
+    if document is None:
+        return None
+    listed = document.get("outdated", {})
+    left = {file: since for file, since in listed.items() if file not in new.clean_files}
+    if new.at is not None:
+        dropped = [file for file in _clean_files(document, new.raw) if file not in new.clean_files]
+        left |= {file: new.at for file in dropped if isinstance(file, str)}
+    return document if left == listed else _listing(document, left)
+
+
+def _listing(document: Document, outdated: Document) -> Document:
+    if outdated:
+        return {**document, "outdated": outdated}
+    return {key: value for key, value in document.items() if key != "outdated"}
+
+
+def _clean_files(document: Document | None, raw: FileVersion) -> list[Any]:
+    records = document["tables"].get(raw.table, {}) if document is not None else {}
+    files: list[Any] = records.get(raw.file_name, {}).get("clean_files", [])
+    return files
 
 
 def _info(document: Document | None, table: str, file_name: str) -> Document | None:

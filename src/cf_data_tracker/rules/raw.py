@@ -6,6 +6,9 @@
 3. Nothing but the named file name changes. Nothing is ever removed. Unknown fields survive.
 4. Versions of one file name are in commit order: if recording A was acknowledged before B began, A < B.
 
+A file is known by its name, not by its bytes. Where the bytes, too, are those of a version of the file name, that is
+told; a recording may ask not to be added then. This holds by the document alone, so it is idempotent as well.
+
 Document in, document out: arguments are never changed, and what a recording does not touch is shared with the
 result, not copied. Recording many is a fold of recording one, done in one pass: each file name that is named is
 looked through once, whatever the number of recordings, so a batch costs what it adds.
@@ -15,7 +18,7 @@ what is new goes to the last place that has the file name, or else to the first 
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from cf_data_tracker.document import Document, table_name_of, tables_of
@@ -47,25 +50,42 @@ class _Grown:
     """One file name while recordings are folded into it; local to one call of `record`."""
 
     known: dict[str, Document]  # by file, its newest version
+    contents: dict[str, Document]  # by checksum, the first version that has it
     last: int
     place: tuple[int, int] | None  # the numbers of the table entry and the file entry that take what is new
     added: list[Document]
 
     def take(self, recording: Recording) -> Recorded:
         entry = self.known.get(recording.new.file)
+        twin = self.contents.get(recording.new.checksum or "")
+        if entry is None and twin is not None and recording.new.on_same_content != "record":
+            return replace(_recorded(recording, twin), created=False, same_content_as=twin["version"])
         if entry is None:
             self.last += 1
             entry = _entry(recording, self.last)
             self.known[recording.new.file] = entry
             self.added.append(entry)
-        return _recorded(recording, entry)
+            self.see(entry)
+        return replace(_recorded(recording, entry), same_content_as=self._first_like(entry))
+
+    def see(self, entry: Document) -> None:
+        """Note what an entry's content is; in documents of others its checksum may be anything."""
+        checksum = entry.get("checksum")
+        if isinstance(checksum, str) and entry["version"] <= self.contents.get(checksum, entry)["version"]:
+            self.contents[checksum] = entry
+
+    def _first_like(self, entry: Document) -> int | None:
+        """Return the first version with the content of an entry, if that is another file."""
+        checksum = entry.get("checksum")
+        first = self.contents.get(checksum) if isinstance(checksum, str) else None
+        return first["version"] if first is not None and first["file"] != entry["file"] else None
 
 
 def _fold(
     tables: Sequence[Document], recordings: Sequence[Recording]
 ) -> tuple[dict[_FileName, _Grown], tuple[Recorded, ...]]:
     named = dict.fromkeys((recording.new.table, recording.new.file_name) for recording in recordings)
-    grown = {key: _Grown(known={}, last=0, place=None, added=[]) for key in named}
+    grown = {key: _Grown(known={}, contents={}, last=0, place=None, added=[]) for key in named}
     for place, key, file_entry in _places(tables, named):
         _look_through(grown[key], place, file_entry)
     outcomes = (grown[recording.new.table, recording.new.file_name].take(recording) for recording in recordings)
@@ -92,6 +112,7 @@ def _look_through(grown: _Grown, place: tuple[int, int], file_entry: Document) -
         grown.last = max(grown.last, entry["version"])
         if entry["version"] >= grown.known.get(entry["file"], entry)["version"]:
             grown.known[entry["file"]] = entry
+        grown.see(entry)
 
 
 def _with_added(tables: Sequence[Document], grown: dict[_FileName, _Grown]) -> list[Document]:
@@ -141,7 +162,8 @@ def _entry(recording: Recording, version: int) -> Document:
         "upload_date": new.upload_date,
         "recorded_by": recording.recorded_by,
     }
-    return entry if new.checksum is None else {**entry, "checksum": new.checksum}
+    known = {"checksum": new.checksum, "etag": new.etag}
+    return entry | {name: value for name, value in known.items() if value is not None}
 
 
 def _recorded(recording: Recording, entry: Document) -> Recorded:

@@ -108,17 +108,17 @@ class MemoryStore:
             there = self._there(key)
         return hashlib.sha256(there.body).digest() if there is not None else None
 
-    def create(self, key: str, content: Content, progress: Progress) -> bool:
+    def create(self, key: str, content: Content, progress: Progress) -> str | None:
         """Put an object where there is none."""
         with content.opened() as file:
             body = file.read()
         new = Stored(body=body, etag=f'"{content.md5.hex()}"')
         with self._lock:
             if self._there(key) is not None:
-                return False
+                return None
             self._put(key, new, content.sha256.hex())
         progress(len(body))
-        return True
+        return content.md5.hex()
 
     def versions(self, key: str) -> Sequence[Kept]:
         """Return the versions that are kept, the oldest first."""

@@ -91,6 +91,8 @@ class S3Objects:
                 etag=answer.get("ETag", "").strip('"'),
                 modified=answer["LastModified"].timestamp(),
                 sha256=answer.get("Metadata", {}).get(SHA256),
+                encrypted=bool(answer.get("SSECustomerAlgorithm"))
+                or answer.get("ServerSideEncryption", "AES256") != "AES256",
             )
 
     def sha256(self, key: str) -> bytes | None:
@@ -106,19 +108,22 @@ class S3Objects:
                     digest.update(chunk)
         return digest.digest()
 
-    def create(self, key: str, content: Content, progress: Progress) -> bool:
+    def create(self, key: str, content: Content, progress: Progress) -> str | None:
         """PUT the object, in parts if it is large, under `If-None-Match: *`."""
         try:
             if content.size < PART:
-                self._put(key, content)
+                etag = self._put(key, content)
                 progress(content.size)
-            else:
-                self._transfer(key, content, progress)
+                return etag
+            self._transfer(key, content, progress)
         except Conflict as signal:
             if not signal.certain:
                 raise
-            return False
-        return True
+            return None
+        there = self.head(key)  # the transfer manager keeps the answer, which at some stores has no ETag
+        if there is None:
+            raise Unanswered(f"{self.location(key)} was put there, and is not there")
+        return there.etag
 
     def page(self, prefix: str, *, after: str = "") -> Page:
         """LIST up to 1,000 objects."""
@@ -147,10 +152,11 @@ class S3Objects:
         while start is not None:
             with self._store.asking(VERSIONS, key) as client:
                 answer = client.list_object_versions(Bucket=self._bucket, Prefix=key, **start)
-            page = [*_kept(answer.get("Versions", ()), key), *_kept(answer.get("DeleteMarkers", ()), key, marker=True)]
+            page = [*_kept(answer.get("DeleteMarkers", ()), key, marker=True), *_kept(answer.get("Versions", ()), key)]
             found.extend(page)
             start = _next_page(answer, key)
-        # Each list has the newest first. Between the two only times tell, in seconds, and who is the newest of all.
+        # Each list has the newest first. Between the two only times tell, in seconds, and who is the newest of all: of
+        # one second, a marker is taken to be later than what it may have hidden.
         found.reverse()
         ordered = [kept for _, _, kept in sorted(found, key=lambda one: one[:2])]
         return [] if [kept.version for kept in ordered] == ["null"] else ordered
@@ -168,11 +174,11 @@ class S3Objects:
             with closing(answer["Body"]) as body:
                 return body.read()
 
-    def _put(self, key: str, content: Content) -> None:
+    def _put(self, key: str, content: Content) -> str:
         with content.opened() as file:
             body = file.read()
         with self._store.asking(PUT, key) as client:
-            client.put_object(
+            answer = client.put_object(
                 Bucket=self._bucket,
                 Key=key,
                 Body=cast("bytes", bytearray(body)),  # see `S3Store.write`
@@ -180,6 +186,7 @@ class S3Objects:
                 IfNoneMatch="*",
                 **_digest(client, content),
             )
+        return answer.get("ETag", "").strip('"')
 
     def _transfer(self, key: str, content: Content, progress: Progress) -> None:
         with self._one_large, self._store.asking(PUT, key) as client, content.opened() as file:
@@ -189,17 +196,17 @@ class S3Objects:
                     f"{self.location(key)}: this store lets a file in parts overwrite another, and takes 5 GiB at most "
                     "in one piece: record smaller files, or use another store"
                 )
-            sender = cast("S3Client", _CreateOnly(client, self._store, content, self._patiently))
+            told = _Told(progress)
+            sender = cast("S3Client", _CreateOnly(client, self._store, content, self._patiently, told))
             extra: dict[str, Any] = {"Metadata": _metadata(content)}
             if is_aws(client.meta.endpoint_url) and in_parts:
                 extra["ChecksumAlgorithm"] = "SHA256"
-            told = _Told(progress)
             try:
                 with create_transfer_manager(sender, _config(in_parts=in_parts)) as manager:
                     manager.upload(file, self._bucket, key, extra, [_Subscriber(told)]).result()
             except Exception as error:
                 told.take_back()
-                raise _cause(error) from error
+                raise told.failed or _cause(error) from error
 
     def _known_to_keep_parts_out(self, client: "S3Client") -> bool:
         if self._keeps_parts_out is None:
@@ -230,11 +237,14 @@ class S3Objects:
 class _CreateOnly:
     """A client for one upload by boto3's transfer manager, which knows of no conditions and sends each part once."""
 
-    def __init__(self, client: "S3Client", store: S3Store, content: Content, patiently: Patiently) -> None:
+    def __init__(
+        self, client: "S3Client", store: S3Store, content: Content, patiently: Patiently, told: "_Told"
+    ) -> None:
         self._client = client
         self._store = store
         self._content = content
         self._patiently = patiently
+        self._told = told
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - all else is the client's
         return getattr(self._client, name)
@@ -250,8 +260,11 @@ class _CreateOnly:
 
         def once() -> object:
             Body.seek(0)
-            with self._store.asking(PUT, params["Key"]):
-                return self._client.upload_part(Body=Body, **params)
+            try:
+                with self._store.asking(PUT, params["Key"]):
+                    return self._client.upload_part(Body=Body, **params)
+            except Unanswered as signal:  # boto3 makes one of whatever is raised while it sends
+                raise self._told.failed or signal from None
 
         return self._patiently(once)
 
@@ -261,20 +274,25 @@ class _CreateOnly:
 
 
 class _Told:
-    """How much a caller was told of as sent."""
+    """How much a caller was told of as sent, and the error by which it ended that."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
         self._lock = threading.Lock()  # parts are sent by threads
         self._sent = 0
+        self.failed: Exception | None = None
 
     def __call__(self, number: int) -> None:
         with self._lock:
             self._sent += number
-            self._progress(number)
+            try:
+                self._progress(number)
+            except Exception as error:
+                self.failed = error
+                raise
 
     def take_back(self) -> None:
-        if self._sent:
+        if self._sent and self.failed is None:
             self(-self._sent)
 
 
