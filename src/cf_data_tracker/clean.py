@@ -1,35 +1,83 @@
-"""The clean tracker: which raw versions still wait to be cleaned, and which clean files were made of which.
+"""The clean tracker: which raw versions wait to be cleaned, whose turn it is, and which clean files were made of which.
 
 It keeps a document of its own in the clean bucket. Where only the older shape of it is found there, its records count
 as ours, and the first record carries them over.
+
+Time and chance come in here: until when a claim lasts, and which of the pending versions a worker picks, so that two
+seldom pick the same. What they may do is for `rules.claims` to say; who is too late learns it from the document.
 """
 
+import random
 import uuid
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict
-from datetime import datetime, timezone
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, replace
+from datetime import datetime, timedelta, timezone
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, cast
 
-from cf_data_tracker.connection import Connection
-from cf_data_tracker.document import Document, clean_document, older_clean_document
+from cf_data_tracker.connection import SURROUNDINGS, Connection
+from cf_data_tracker.document import Document, claim_in, clean_document, older_clean_document, versions_of
 from cf_data_tracker.engine.combine import Ledger
 from cf_data_tracker.engine.commit import Target
-from cf_data_tracker.errors import InvalidNameError, NotTrackedError, ReadDeniedError
-from cf_data_tracker.model import CleanRecord, CleanRecorded, FileVersion
-from cf_data_tracker.names import check_schema, check_text, clean_key, older_clean_key, shown
-from cf_data_tracker.rules.clean import CARRIED_OVER, carry_over, pending, record_many, settled
+from cf_data_tracker.errors import (
+    ClaimLostError,
+    ContentionError,
+    InvalidNameError,
+    NotTrackedError,
+    ReadDeniedError,
+    TrackerError,
+)
+from cf_data_tracker.model import (
+    Claim,
+    ClaimChange,
+    ClaimChanged,
+    ClaimedRecord,
+    Claiming,
+    CleanChange,
+    CleanChanged,
+    CleanRecord,
+    CleanRecorded,
+    Extending,
+    FileVersion,
+    Forgetting,
+    Releasing,
+    Reprocessing,
+)
+from cf_data_tracker.names import (
+    check_count,
+    check_name,
+    check_schema,
+    check_seconds,
+    check_text,
+    clean_key,
+    older_clean_key,
+    shown,
+)
+from cf_data_tracker.rules.claims import change_many, claimable
+from cf_data_tracker.rules.clean import CARRIED_OVER, carry_over, pending, settled
 from cf_data_tracker.settings import Access, clean_access, environment, raw_access
 from cf_data_tracker.stats import Stats
+from cf_data_tracker.sweep import Sweep, Swept, forgettable
 from cf_data_tracker.tracker import connect, raw_target
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
     from typing_extensions import Self
 
+LEASE: Final = 900.0
+"""Seconds that a claim lasts, unless it is said otherwise: a quarter of an hour."""
+
+A_WEEK: Final = 7 * 86_400.0
+"""Seconds."""
+
+
+def in_utc() -> datetime:
+    """Return the time."""
+    return datetime.now(timezone.utc)  # noqa: TID251 - a face: here time comes in
+
 
 class CleanTracker:
-    """Which raw versions have been cleaned.
+    """Which raw versions have been cleaned, and which worker is to clean which.
 
     Safe to share between threads, usable after a fork, and picklable, as `Tracker` is.
 
@@ -76,6 +124,7 @@ class CleanTracker:
             for bucket in (raw_bucket, clean_bucket)
         )
         self._raw, self._clean = connect(raw, client, timeout), connect(clean, client, timeout)
+        self._clock = in_utc
 
     @classmethod
     def from_env(
@@ -96,10 +145,10 @@ class CleanTracker:
         return cls.over(connect(raw, None, timeout), connect(clean, None, timeout))
 
     @classmethod
-    def over(cls, raw: Connection, clean: Connection) -> "Self":
-        """Return a clean tracker over connections that were made elsewhere."""
+    def over(cls, raw: Connection, clean: Connection, *, clock: Callable[[], datetime] = in_utc) -> "Self":
+        """Return a clean tracker over connections that were made elsewhere, which takes the time from this clock."""
         tracker = cls.__new__(cls)
-        tracker._raw, tracker._clean = raw, clean  # noqa: SLF001 - its own
+        tracker._raw, tracker._clean, tracker._clock = raw, clean, clock  # noqa: SLF001 - its own
         return tracker
 
     def __repr__(self) -> str:
@@ -113,6 +162,8 @@ class CleanTracker:
     def pending(self, schema: str) -> list[FileVersion]:
         """Return the newest raw version of each file name that has no clean record, or only one of an older version.
 
+        So is one that is to be cleaned again, see `reprocess`. Whether a worker is at it makes no difference.
+
         Raises:
             NotTrackedError: The raw bucket has no document of this schema.
             InvalidNameError: The schema is no name.
@@ -120,24 +171,101 @@ class CleanTracker:
             DocumentVanishedError: A document was there and is gone.
             StoreError: The store refused or did not answer.
         """
-        raw = self._raw.read(raw_target(check_schema(schema)))
-        if raw is None:
-            raise NotTrackedError(
-                f"the schema {schema} is not tracked: {self._raw.store.location(schema)}/ has no document"
-            )
+        raw = self._raw_document(schema)
         return pending(raw, self.document(schema), schema)
+
+    def claim(self, schema: str, *, limit: int = 1, lease: float | timedelta = LEASE) -> list[Claim]:
+        """Return claims on pending raw versions that no other worker holds: each is handed to one worker at a time.
+
+        Whoever has cleaned a version ends its claim with `record`. A worker that dies holds up a version until its
+        claim has run out; then another worker may claim it, and the first is too late to record it.
+
+        Args:
+            schema: The data source.
+            limit: How many to claim at most.
+            lease: How long they last, in seconds: longer than the work takes, or than `extend` is called.
+
+        Returns:
+            Up to `limit` claims; none where nothing is pending that others do not hold. Fewer than there are, where
+            an error comes between: the next call meets it again.
+
+        Raises:
+            InvalidNameError: The schema is no name, `limit` no number above 0, or `lease` no time.
+            ContentionError: Others kept claiming the same until the time ran out; nothing was claimed.
+            OutcomeUnknownError: Some may have been claimed; others get them when these claims have run out.
+            TrackerError: As `pending` and `Tracker.record` raise.
+        """
+        check_limit(limit)
+        seconds = _seconds("lease", lease)
+        held: list[Claim] = []
+        try:
+            for _ in self._tries(f"claiming what is pending in {check_schema(schema)}"):
+                free = self._claimable(schema)
+                picked = random.sample(free, min(limit - len(held), len(free)))
+                held += self._claimed(schema, picked, seconds)
+                if len(held) == limit or not picked:
+                    break
+        except TrackerError:
+            if not held:
+                raise
+        return held
+
+    def extend(self, claim: Claim, *, lease: float | timedelta = LEASE) -> Claim:
+        """Let a claim last so many seconds from now, or as long as it does already, and return it as it is then.
+
+        A claim that has run out can be extended as long as nobody has taken over.
+
+        Raises:
+            ClaimLostError: Another worker has taken over, or the claim has ended.
+            InvalidNameError: An argument is not acceptable; nothing was sent.
+            TrackerError: As `Tracker.record` raises. Extending again is safe.
+        """
+        raw = _checked_claim(claim).raw
+        change = Extending(
+            table=raw.table,
+            file_name=raw.file_name,
+            fence=claim.fence,
+            claimed_by=claim.claimed_by,
+            until=self._in(_seconds("lease", lease)),
+            recorded_by=uuid.uuid4().hex,
+        )
+        standing = self._change_claim(raw.schema, change)
+        if not standing.created or standing.until is None:
+            raise _lost(claim, standing)
+        return replace(claim, until=standing.until)
+
+    def release(self, claim: Claim) -> None:
+        """End a claim with nothing recorded, so that another worker may claim the version at once.
+
+        Afterwards it is not this worker's in any case: where it was not any more, that is no error.
+
+        Raises:
+            InvalidNameError: `claim` is no claim; nothing was sent.
+            TrackerError: As `Tracker.record` raises. Releasing again is safe.
+        """
+        raw = _checked_claim(claim).raw
+        change = Releasing(
+            table=raw.table,
+            file_name=raw.file_name,
+            fence=claim.fence,
+            claimed_by=claim.claimed_by,
+            recorded_by=uuid.uuid4().hex,
+        )
+        self._change_claim(raw.schema, change)
 
     def record(
         self,
-        raw: FileVersion,
+        raw: FileVersion | Claim,
         clean_files: Iterable[str],
         *,
         timestamp: str | None = None,
     ) -> CleanRecorded:
         """Record the clean files that were made of a raw version, unless this version or a newer one has a record.
 
+        A claim ends with it. The record of the same version is replaced if the claim was made after `reprocess`.
+
         Args:
-            raw: The raw version, as `pending` or `Tracker.latest` gave it.
+            raw: The raw version, as `pending` or `Tracker.latest` gave it; or the claim on it, as `claim` gave it.
             clean_files: The keys of the files made of it.
             timestamp: When, `YYYY-MM-DD HH:MM:SS`; now, in UTC, if left out.
 
@@ -145,18 +273,82 @@ class CleanTracker:
             The version that the clean document names now, and whether this call put it there.
 
         Raises:
+            ClaimLostError: The claim ran out and another worker has taken over, or it has ended: this is not recorded.
             InvalidNameError: An argument is not acceptable; nothing was sent.
-            TrackerError: As `Tracker.record` raises.
+            TrackerError: As `Tracker.record` raises. Recording again is safe.
         """
-        now = datetime.now(timezone.utc)  # noqa: TID251 - a face: here time comes in
+        claim = raw if isinstance(raw, Claim) else None
+        now = self._clock()
         new = CleanRecord(
             raw=_checked(raw),
             clean_files=_listed(clean_files),
             timestamp=now.strftime("%Y-%m-%d %H:%M:%S") if timestamp is None else timestamp,
-            recorded_by=uuid.uuid4().hex,
+            recorded_by=uuid.uuid4().hex if claim is None else claim.claimed_by,
+            at=moment(now),
         )
+        if claim is None:
+            return self._clean.commit(self._ledger(new.raw.schema), [new])[0]
+        (outcome,) = self._change(new.raw.schema, [ClaimedRecord(record=new, fence=_checked_claim(claim).fence)])
+        if isinstance(outcome, ClaimChanged):
+            raise _lost(claim, outcome)
+        return cast("CleanRecorded", outcome)
 
-        return self._clean.commit(self._ledger(raw.schema), [new])[0]
+    def reprocess(self, schema: str, table: str, file_name: str) -> FileVersion:
+        """Have the newest raw version of a file name cleaned again, though it has a record, and return it.
+
+        It is pending from now on, and the record made under the next claim on it replaces the one that is there. A
+        worker that is at it already is too late.
+
+        Raises:
+            NotTrackedError: There is no such raw version.
+            InvalidNameError: A name is not acceptable; nothing was sent.
+            ContentionError: Others kept claiming it until the time ran out; nothing was changed.
+            TrackerError: As `pending` and `Tracker.record` raise. Calling again is safe.
+        """
+        for _ in self._tries(f"claiming {check_schema(schema)}/{table}/{file_name}"):
+            newest = self._newest(schema, check_name("table", table), check_name("file_name", file_name))
+            change = Reprocessing(
+                table=table,
+                file_name=file_name,
+                fence=claim_in(self.document(schema), table, file_name).get("fence", 0),
+                version=newest.version,
+                recorded_by=uuid.uuid4().hex,
+            )
+            if self._change_claim(schema, change).created:
+                return newest
+        raise AssertionError  # the tries end with an error
+
+    def sweep(self, schema: str, *, older_than: float | timedelta = A_WEEK, dry_run: bool = True) -> list[Swept]:
+        """Delete the clean files that have been outdated for a while, or, in a dry run, say which it would be.
+
+        A file is outdated once the record that named it was replaced by one that does not. It stays if a record of the
+        schema names it, if it was written again since, and if it is in another bucket. Where the bucket keeps versions,
+        what is deleted can be had back.
+
+        Args:
+            schema: The data source.
+            older_than: For how long they are to have been outdated, in seconds: longer than anybody reads what was
+                replaced.
+            dry_run: Whether to say it alone.
+
+        Returns:
+            What became of each file that has been outdated so long, or would.
+
+        Raises:
+            InvalidNameError: The schema is no name, or `older_than` no time; nothing was sent.
+            TrackerError: As `pending` and `Tracker.record` raise. What is deleted by then is gone; sweeping again is
+                safe.
+        """
+        before = self._in(-_seconds("older_than", older_than))
+        sweep = Sweep(self._clean, check_schema(schema), partial(self.document, schema), before)
+        if dry_run:
+            return list(sweep.looked_at())
+        done: list[Swept] = []
+        for some in sweep.deleted():
+            if gone := forgettable(some):
+                self._change(schema, [Forgetting(outdated=gone, recorded_by=uuid.uuid4().hex)])
+            done += some
+        return done
 
     def document(self, schema: str) -> Document | None:
         """Return the clean document of a schema as it is now, with the records of an older one in it; or `None`.
@@ -165,20 +357,84 @@ class CleanTracker:
         """
         return self._with_older(self._clean.read(_clean_target(check_schema(schema))), schema)
 
+    def _raw_document(self, schema: str) -> Document:
+        raw = self._raw.read(raw_target(check_schema(schema)))
+        if raw is None:
+            raise NotTrackedError(
+                f"the schema {schema} is not tracked: {self._raw.store.location(schema)}/ has no document"
+            )
+        return raw
+
+    def _newest(self, schema: str, table: str, file_name: str) -> FileVersion:
+        versions = versions_of(self._raw_document(schema), schema, table, file_name)
+        newest = max(versions, key=lambda version: version.version, default=None)
+        if newest is None:
+            raise NotTrackedError(f"{schema}/{table}/{file_name} has no raw version")
+        return newest
+
+    def _claimable(self, schema: str) -> list[tuple[FileVersion, int]]:
+        raw = self._raw_document(schema)
+        return claimable(raw, self.document(schema), schema, self._in(0))
+
+    def _claimed(self, schema: str, picked: Sequence[tuple[FileVersion, int]], lease: float) -> Iterable[Claim]:
+        """Claim these versions, and return the claims on those that nobody else has claimed meanwhile."""
+        now, until = self._in(0), self._in(lease)
+        changes = [
+            Claiming(
+                table=raw.table,
+                file_name=raw.file_name,
+                fence=fence,
+                version=raw.version,
+                at=now,
+                until=until,
+                recorded_by=uuid.uuid4().hex,
+            )
+            for raw, fence in picked
+        ]
+        outcomes = self._change(schema, changes) if changes else ()
+        return [
+            Claim(raw=raw, fence=change.fence + 1, until=until, claimed_by=change.recorded_by)
+            for (raw, _), change, outcome in zip(picked, changes, outcomes, strict=True)
+            if outcome.created
+        ]
+
+    def _tries(self, doing: str) -> Iterator[None]:
+        """Yield once for each try, and end with an error."""
+        patience = self._clean.patience
+        end = SURROUNDINGS.clock() + patience.seconds
+        for _ in range(patience.attempts):
+            yield
+            if SURROUNDINGS.clock() >= end:
+                break
+        raise ContentionError(f"others kept {doing}; nothing was changed, try later")
+
+    def _in(self, seconds: float) -> str:
+        return moment(self._clock() + timedelta(seconds=seconds))
+
+    def _change_claim(self, schema: str, change: ClaimChange) -> ClaimChanged:
+        return cast("ClaimChanged", self._change(schema, [cast("CleanChange", change)])[0])
+
+    def _change(self, schema: str, changes: Sequence[CleanChange]) -> Sequence[CleanChanged]:
+        return self._clean.commit(self._changes(schema), changes)
+
     def _ledger(self, schema: str) -> Ledger[CleanRecord, CleanRecorded]:
-        def record(
-            document: Document | None, records: Sequence[CleanRecord]
-        ) -> tuple[Document | None, Sequence[CleanRecorded]]:
+        """Return the clean document, for those who put records into it and nothing else."""
+        return cast("Ledger[CleanRecord, CleanRecorded]", self._changes(schema))
+
+    def _changes(self, schema: str) -> Ledger[CleanChange, CleanChanged]:
+        def change(
+            document: Document | None, changes: Sequence[CleanChange]
+        ) -> tuple[Document | None, Sequence[CleanChanged]]:
             base = self._with_older(document, schema)
-            grown, outcomes = record_many(base, records)
+            grown, outcomes = change_many(base, schema, changes)
             return (document if grown is base or grown is None else settled(grown)), outcomes
 
         return Ledger(
             key=clean_key(schema),
             parse=clean_document,
             lasting=lambda document: CARRIED_OVER in document,
-            record=record,
-            to_json=asdict,
+            record=change,
+            to_json=_to_json,
             from_json=partial(_from_json, schema),
         )
 
@@ -193,11 +449,58 @@ class CleanTracker:
         return carry_over(document, older, schema)
 
 
+def moment(time: datetime) -> str:
+    """Return a time as the clean document has it: text that sorts as times do."""
+    return f"{time.astimezone(timezone.utc).replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"
+
+
+def check_limit(value: object) -> int:
+    """Return `value` if it is a whole number, 1 or more.
+
+    Raises:
+        InvalidNameError: It is not.
+    """
+    if check_count("limit", value) == 0:
+        raise InvalidNameError("limit must be 1 or more, got 0")
+    return cast("int", value)
+
+
+def _seconds(what: str, value: object) -> float:
+    return check_seconds(what, value.total_seconds() if isinstance(value, timedelta) else value)
+
+
 def _clean_target(schema: str) -> Target:
     return Target(key=clean_key(schema), parse=clean_document)
 
 
-def _from_json(schema: str, value: Any) -> CleanRecord:  # noqa: ANN401 - any JSON value
+KINDS: Final[dict[str, type[CleanChange]]] = {
+    "claim": Claiming,
+    "extend": Extending,
+    "release": Releasing,
+    "reprocess": Reprocessing,
+    "forget": Forgetting,
+}
+"""How an inbox entry names a change. A record without a claim has its fields alone, as it ever had."""
+
+
+def _to_json(change: CleanChange) -> dict[str, object]:
+    if isinstance(change, CleanRecord):
+        return {name: value for name, value in asdict(change).items() if value is not None}
+    if isinstance(change, ClaimedRecord):
+        return {"record": {"fence": change.fence, **_to_json(change.record)}}
+    return next({kind: asdict(change)} for kind, made in KINDS.items() if type(change) is made)
+
+
+def _from_json(schema: str, value: Any) -> CleanChange:  # noqa: ANN401 - any JSON value
+    if "raw" in value:
+        return _record_from_json(schema, value)
+    ((kind, fields),) = value.items()
+    if kind == "record":
+        return ClaimedRecord(record=_record_from_json(schema, fields), fence=fields["fence"])
+    return KINDS[kind](**fields)
+
+
+def _record_from_json(schema: str, value: Any) -> CleanRecord:  # noqa: ANN401 - any JSON value
     raw = FileVersion(**value["raw"])
     if raw.schema != schema:
         raise InvalidNameError(f"a record for {shown(raw.schema)} waits at {shown(schema)}")
@@ -206,13 +509,38 @@ def _from_json(schema: str, value: Any) -> CleanRecord:  # noqa: ANN401 - any JS
         clean_files=_listed(value["clean_files"]),
         timestamp=value["timestamp"],
         recorded_by=check_text("recorded_by", value["recorded_by"]),
+        at=value.get("at"),
     )
 
 
 def _checked(raw: object) -> FileVersion:
+    raw = raw.raw if isinstance(raw, Claim) else raw
     if not isinstance(raw, FileVersion):
         raise InvalidNameError(f"raw must be a FileVersion, as pending() gives, got {shown(raw)}")
     return raw
+
+
+def _checked_claim(claim: object) -> Claim:
+    if not isinstance(claim, Claim):
+        raise InvalidNameError(f"claim must be a Claim, as claim() gives, got {shown(claim)}")
+    check_schema(_checked(claim).schema)
+    check_text("claimed_by", claim.claimed_by)
+    return claim
+
+
+def _lost(claim: Claim, standing: ClaimChanged) -> ClaimLostError:
+    raw = claim.raw
+    if standing.fence == claim.fence:
+        why = "it was recorded or released"
+    elif standing.until is not None:
+        why = f"another worker has it as number {standing.fence}, until {standing.until}"
+    else:
+        why = f"the last one on it is number {standing.fence}"
+    known = "has no record" if standing.recorded is None else f"has a record of version {standing.recorded}"
+    return ClaimLostError(
+        f"the claim on {raw.schema}/{raw.table}/{raw.file_name} version {raw.version}, number {claim.fence}, counts no "
+        f"more: {why}. The file name {known}, which is not this one. Leave what was made under it, and claim anew"
+    )
 
 
 def _listed(clean_files: Iterable[str]) -> tuple[str, ...]:
