@@ -1,15 +1,25 @@
-"""`verify`: is a schema's document sound? What sound means is for `document` and `rules.verify` to say."""
+"""`verify`: is a schema's document sound, and with --history: was anything ever lost from it?
 
+What sound means is for `document` and `rules.verify` to say, what lost means for `past`.
+"""
+
+import dataclasses
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cf_data_tracker.cli.auditing import counting
 from cf_data_tracker.cli.failure import Code
 from cf_data_tracker.cli.options import AsJson, Bucket, EndpointUrl, Schema, Timeout, open_tracker
 from cf_data_tracker.cli.output import counted, say, say_check, say_json
 from cf_data_tracker.document import Document, table_name_of, tables_of, versions_of
 from cf_data_tracker.errors import DocumentError, NotTrackedError
 from cf_data_tracker.rules.verify import findings
+
+if TYPE_CHECKING:
+    from cf_data_tracker.past import History
+    from cf_data_tracker.tracker import Tracker
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,9 +45,13 @@ class Verified:
     findings: list[str]
 
 
-def verify(
+def verify(  # noqa: PLR0913 - one parameter an option
     schema: Schema,
     *,
+    history: Annotated[
+        bool,
+        typer.Option("--history", help="Compare all versions that the bucket keeps of it, each with the one before."),
+    ] = False,
     bucket: Bucket = None,
     endpoint_url: EndpointUrl = None,
     timeout: Timeout = 120.0,
@@ -45,21 +59,35 @@ def verify(
 ) -> None:
     """Check the document of a schema.
 
-    Exit code 5 where something is wrong with it.
+    With --history also whether anything was ever lost from it, as far as a bucket with versioning keeps its past: each
+    version of the document has to contain the one before.
+
+    Exit code 5 where something is wrong with it, or was lost and is not back.
     """
     tracker = open_tracker(bucket, endpoint_url, timeout)
+    past = _walked(tracker, schema) if history else None
+    verified = _looked_at(tracker, schema, past)
+    if as_json:
+        say_json(verified if past is None else {**dataclasses.asdict(verified), "history": past})
+    else:
+        _say(verified, past)
+    if verified.findings or (past is not None and past.findings):
+        raise typer.Exit(Code.WRONG)
+
+
+def _walked(tracker: "Tracker", schema: str) -> "History":
+    with counting("version") as read:
+        return tracker.verify_history(schema, on_progress=read)
+
+
+def _looked_at(tracker: "Tracker", schema: str, past: "History | None") -> Verified:
     try:
         document = tracker.document(schema)
     except DocumentError as error:
-        verified = Verified(schema=schema, readable=False, findings=[f"not a tracker document: {error}"])
-    else:
-        verified = _verified(document, schema)
-    if as_json:
-        say_json(verified)
-    else:
-        _say(verified)
-    if verified.findings:
-        raise typer.Exit(Code.WRONG)
+        return Verified(schema=schema, readable=False, findings=[f"not a tracker document: {error}"])
+    if document is None and past is not None:  # which says that it is gone, and since when
+        return Verified(schema=schema, readable=False, findings=[])
+    return _verified(document, schema)
 
 
 def _verified(document: Document | None, schema: str) -> Verified:
@@ -77,13 +105,18 @@ def _verified(document: Document | None, schema: str) -> Verified:
     )
 
 
-def _say(verified: Verified) -> None:
+def _say(verified: Verified, past: "History | None") -> None:
     if verified.readable:
         say(
             f"{verified.schema}: {counted(verified.tables, 'table')}, {counted(verified.file_names, 'file name')}, "
             f"{counted(verified.versions, 'version')}, revision {verified.revision or 'none'}"
         )
-    for finding in verified.findings:
+    if past is not None:
+        say(f"{counted(past.documents, 'document')} kept, from {past.oldest or 'none'} to {past.newest or 'none'}")
+        for remark in past.notes:
+            say(remark)
+    wrong = [*verified.findings, *(past.findings if past is not None else ())]
+    for finding in wrong:
         say_check(finding, passed=False)
-    if not verified.findings:
-        say_check("nothing is wrong", passed=True)
+    if not wrong:
+        say_check("nothing is wrong" if past is None else "nothing is wrong, and nothing was lost", passed=True)
