@@ -7,11 +7,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --quiet --disable-pip-version-check
 
-.PHONY: help stress simulate test test-ceph prove coverage check format docs wheel clean
+.PHONY: help stress simulate test test-ceph test-recipes prove coverage check format docs wheel clean
 .DEFAULT_GOAL := help
 
 help:  ## List the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name what; do printf '%-10s %s\n' "$$name" "$$what"; done
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name what; do printf '%-13s %s\n' "$$name" "$$what"; done
 
 stress: $(VENV)/.stress  ## Run the stress benchmark on the embedded S3
 	$(BIN)/cf-data-tracker stress $(ARGS)
@@ -26,7 +26,10 @@ test: $(VENV)/.dev  ## Run the tests
 test-ceph: $(VENV)/.dev  ## Run the store contract, the races and the stress on Ceph's radosgw
 	$(BIN)/python -m pytest -m ceph $(ARGS)
 
-prove: $(VENV)/.dev  ## Try every interleaving and fate that fits into half an hour, and print what was tried
+test-recipes: $(VENV)-recipes/.made  ## Run the recipes for Dagster and Prefect, in an environment of their own
+	$(VENV)-recipes/bin/python -m pytest -m recipes tests/test_recipes.py $(ARGS)
+
+prove: $(VENV)/.dev  ## Try what takes long, about 40 minutes and 2 GB in all, and print what was tried
 	$(BIN)/python -m pytest -m prove --numprocesses 2 --dist worksteal --timeout 3000 $(ARGS)
 
 coverage: test  ## Show what the tests do not reach
@@ -53,7 +56,7 @@ wheel: $(VENV)/.dev  ## Build the wheel, and try it in an environment of its own
 	cd dist && venv/bin/cf-data-tracker stress --workers 2 --files 6
 
 clean:  ## Remove what the other targets made
-	rm -rf $(VENV) .cache dist docs/_build .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(VENV)-recipes .cache dist docs/_build .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 10) else "Python 3.10 or later is needed: make PYTHON=python3.12 ...")'
@@ -70,4 +73,10 @@ $(VENV)/.bench: $(VENV)/.stress
 
 $(VENV)/.dev: $(VENV)/.stress
 	$(PIP) install --constraint constraints.txt --group test --group lint --group docs
+	@touch $@
+
+$(VENV)-recipes/.made: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)-recipes
+	$(VENV)-recipes/bin/pip --quiet --disable-pip-version-check install --constraint constraints.txt --upgrade pip
+	$(VENV)-recipes/bin/pip --quiet --disable-pip-version-check install --constraint constraints.txt --editable '.[stress]' --group recipes
 	@touch $@

@@ -10,7 +10,19 @@ import pytest
 
 import cf_data_tracker
 
-HEAVY = ("boto3", "botocore", "moto", "flask", "typer", "rich", "hypothesis")
+HEAVY = (
+    "boto3",
+    "botocore",
+    "moto",
+    "flask",
+    "typer",
+    "rich",
+    "hypothesis",
+    "opentelemetry",
+    "pandas",
+    "polars",
+    "pyarrow",
+)
 
 PUBLIC = [getattr(cf_data_tracker, name) for name in cf_data_tracker.__all__]
 

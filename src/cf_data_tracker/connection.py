@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar, cast
 from cf_data_tracker.document import Document
 from cf_data_tracker.engine.batch import Batch
 from cf_data_tracker.engine.combine import Combiner, Ledger, Outcome
-from cf_data_tracker.engine.commit import Engine, Patience, Surroundings, Target, at_once
+from cf_data_tracker.engine.commit import ABSENT, Engine, Patience, Surroundings, Target, at_once
 from cf_data_tracker.entries import Identified
 from cf_data_tracker.errors import ContentionError, UnsafeStoreError
 from cf_data_tracker.settings import Access, is_aws
 from cf_data_tracker.stats import Stats, Tally
 from cf_data_tracker.store import Objects, Store
+from cf_data_tracker.telemetry import MeteredTally, span
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -123,7 +124,10 @@ class Connection:
 
     def read(self, target: Target) -> Document | None:
         """Return the document as it is now; see `Engine.read`."""
-        return self._here.engine.read(target)
+        with span("read", self.access.bucket, target.key) as note:
+            document = self._here.engine.read(target)
+            note(revision=_revision(document))
+        return document
 
     def delete(self, key: str) -> None:
         """Delete an object, whether it is there or not.
@@ -168,8 +172,15 @@ class Connection:
             UnsafeStoreError: The store does not honour conditional writes; no document was written.
             TrackerError: As `Combiner.commit` raises.
         """
-        self.prove()
-        return self._here.batch(ledger).commit(ledger, recordings)
+        here = self._here
+        with span("commit", self.access.bucket, ledger.key) as note:
+            note(recordings=len(recordings))
+            self.prove()
+            outcomes = here.batch(ledger).commit(ledger, recordings)
+            seen = here.engine.carried.get(ledger.key, ABSENT).document  # which may be later than this call's
+            note(created=sum(one.created for one in outcomes), revision=_revision(seen))
+        here.tally.recorded(len(outcomes))
+        return outcomes
 
     def prove(self) -> None:
         """Examine the store, unless it is known to be safe.
@@ -232,13 +243,17 @@ class Connection:
         return _proven.setdefault((endpoint, bucket), diagnosis.quoting)
 
 
+def _revision(document: Document | None) -> int:
+    return document.get("revision", 0) if document is not None else 0
+
+
 class _Here:
     """What one process has opened. Connections are made when they are first needed."""
 
     def __init__(
         self, access: Access, client: "S3Client | None", store: Store | None, patience: Patience, *, combining: bool
     ) -> None:
-        self.tally = Tally()
+        self.tally = MeteredTally(access.bucket)
         self._batches: dict[str, Batch[Any, Any]] = {}
         self.proving = threading.Lock()
         self.diagnosis: Diagnosis | None = None

@@ -1,0 +1,47 @@
+"""`policy`: the rights that each kind of worker needs, and what a bucket should refuse, as JSON for AWS.
+
+Nothing is asked of the store. Which rights those are is for `rights` to say.
+"""
+
+from typing import Annotated
+
+import typer
+
+from cf_data_tracker.cli.options import Bucket, CleanBucket
+from cf_data_tracker.cli.output import say_json
+from cf_data_tracker.rights import NEEDS_CLEAN, NEEDS_RAW, Role, Scope, policy_for
+
+
+def policy(
+    role: Annotated[Role, typer.Argument(metavar="ROLE", help="Whom or what it is for; see above.")],
+    *,
+    bucket: Bucket = None,
+    clean_bucket: CleanBucket = None,
+    schema: Annotated[
+        list[str] | None,
+        typer.Option("--schema", metavar="SCHEMA", help="A data source it is limited to; may be given again."),
+    ] = None,
+) -> None:
+    """Print the policy of a role, as JSON that AWS takes.
+
+    The least rights of who records (recorder), asks (reader; of the clean side too, if its bucket is named), uploads
+    and records (uploader), cleans (cleaner), or audits and restores (auditor): for IAM.
+
+    What the bucket itself refuses to everybody, which is documents written blindly or deleted (bucket, clean-bucket):
+    for aws s3api put-bucket-policy. And how long a bucket that keeps versions keeps them (lifecycle): for aws s3api
+    put-bucket-lifecycle-configuration.
+    """
+    say_json(policy_for(role, _scope(role, bucket, clean_bucket, tuple(schema or ()))))
+
+
+def _scope(role: Role, bucket: str | None, clean_bucket: str | None, schemas: tuple[str, ...]) -> Scope:
+    from cf_data_tracker.settings import CLEAN_BUCKET, clean_access, environment, raw_access  # noqa: PLC0415 - --help does without
+
+    env = environment()
+    clean = clean_bucket or env.get(CLEAN_BUCKET)
+    return Scope(
+        raw=raw_access(env, bucket).bucket if role in NEEDS_RAW else bucket or "",
+        clean=clean_access(env, clean_bucket).bucket if role in NEEDS_CLEAN else clean or "",
+        schemas=schemas,
+        region=env.get("AWS_REGION_NAME"),
+    )
