@@ -191,7 +191,7 @@ def test_recording_again_is_no_error() -> None:
 @pytest.mark.usefixtures("s3")
 def test_a_recording_as_json_is_one_object() -> None:
     """`record --json` prints the fields of `Recorded`."""
-    expected = {"schema": "vitals", "table": "births", "file_name": "FY2023", "file": "q1.zip"}
+    expected = {"schema": "vitals", "table": "births", "file_name": "FY2023", "file": "q1.zip", "same_content_as": None}
     assert expected | {"version": 1, "created": True} == json.loads(record("q1.zip", "--json").stdout)
 
 
@@ -199,6 +199,7 @@ def test_a_recording_as_json_is_one_object() -> None:
 def test_every_property_of_a_file_can_be_given() -> None:
     """What the options of `record` say stands in the document."""
     given = {"timestamp": "2024-03-01 09:00:00", "fyear": "FY2024", "upload_date": "2024-03-01", "checksum": "md5:1"}
+    given |= {"etag": "d41d8"}
     record("q1.zip", *(word for name, value in given.items() for word in (f"--{name.replace('_', '-')}", value)))
     version = Tracker.from_env().latest("vitals", "births", "FY2023")
     assert version is not None

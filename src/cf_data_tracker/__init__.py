@@ -10,35 +10,48 @@ tracker.latest("vitals", "births", "FY2023").file       # "births_q1.zip"
 
 from cf_data_tracker.clean import CleanTracker
 from cf_data_tracker.errors import (
+    ClaimLostError,
     ContentionError,
+    DifferentContentError,
     DocumentError,
     DocumentVanishedError,
     InvalidNameError,
+    LocalFileError,
     NotTrackedError,
     OutcomeUnknownError,
+    SameContentError,
     StoreError,
     TrackerError,
     UnsafeStoreError,
+    WouldLoseError,
 )
-from cf_data_tracker.model import CleanRecorded, FileVersion, NewFile, Recorded
+from cf_data_tracker.model import Claim, CleanRecorded, FileVersion, NewFile, Recorded
 from cf_data_tracker.stats import Stats
 from cf_data_tracker.tracker import Tracker
+from cf_data_tracker.upload import NewUpload
 
 __all__ = [
+    "Claim",
+    "ClaimLostError",
     "CleanRecorded",
     "CleanTracker",
     "ContentionError",
+    "DifferentContentError",
     "DocumentError",
     "DocumentVanishedError",
     "FileVersion",
     "InvalidNameError",
+    "LocalFileError",
     "NewFile",
+    "NewUpload",
     "NotTrackedError",
     "OutcomeUnknownError",
     "Recorded",
+    "SameContentError",
     "Stats",
     "StoreError",
     "Tracker",
     "TrackerError",
     "UnsafeStoreError",
+    "WouldLoseError",
 ]

@@ -4,22 +4,29 @@ Questions (`exists`, `latest`, `history`, `tables`) answer with nothing where no
 schema, a table or a file name is new.
 """
 
+import math
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime, timezone
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from cf_data_tracker.connection import Connection
+from cf_data_tracker.audit import Audit, OnProgress, TakenIn, audit, to_take_in
+from cf_data_tracker.connection import SURROUNDINGS, Connection
 from cf_data_tracker.document import Document, raw_document, table_name_of, tables_of, versions_of
 from cf_data_tracker.engine.combine import Ledger
 from cf_data_tracker.engine.commit import Patience, Target
-from cf_data_tracker.errors import InvalidNameError
+from cf_data_tracker.errors import InvalidNameError, SameContentError
+from cf_data_tracker.frames import Versions
 from cf_data_tracker.model import FileVersion, NewFile, Recorded, Recording
-from cf_data_tracker.names import check_name, check_schema, check_text, raw_key, shown
+from cf_data_tracker.names import check_count, check_name, check_schema, check_seconds, check_text, raw_key, shown
+from cf_data_tracker.past import History, Restored, restore, walk
 from cf_data_tracker.rules.raw import record
 from cf_data_tracker.settings import Access, environment, raw_access
 from cf_data_tracker.stats import Stats
+from cf_data_tracker.store import Progress
+from cf_data_tracker.upload import MAX_WORKERS, Crew, NewUpload, Source, check_sources, place
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -111,6 +118,8 @@ class Tracker:
         fyear: str | None = None,
         upload_date: str | None = None,
         checksum: str | None = None,
+        etag: str | None = None,
+        on_same_content: str = "record",
     ) -> Recorded:
         """Record a file as a version of its file name, once; see `NewFile` for the arguments.
 
@@ -137,29 +146,151 @@ class Tracker:
             fyear=fyear,
             upload_date=upload_date,
             checksum=checksum,
+            etag=etag,
+            on_same_content=on_same_content,
         )
         return self.record_many([new])[0]
 
-    def record_many(self, files: Iterable[NewFile]) -> list[Recorded]:
+    def record_many(self, files: Iterable[NewFile], *, dry_run: bool = False) -> list[Recorded]:
         """Record files, with one commit for each schema among them.
 
         A schema's files are recorded together or not at all. With several schemas, the first may be recorded when a
         later one fails; calling again with the same files is safe.
+
+        Args:
+            files: The files.
+            dry_run: Tell what would come of it by the document as it is, and write nothing.
 
         Returns:
             What became of each, in the order given.
 
         Raises:
             InvalidNameError: `files` holds something other than `NewFile`; nothing was sent.
+            SameContentError: A file has the content of a version, and asks for that to be an error. All others were
+                recorded.
             TrackerError: As `record` raises.
         """
         recordings = recordings_of(files, datetime.now(timezone.utc))  # noqa: TID251 - a face: here time comes in
         done: dict[str, Recorded] = {}
         for schema in dict.fromkeys(recording.new.schema for recording in recordings):
             ours = [recording for recording in recordings if recording.new.schema == schema]
-            outcomes = self._connection.commit(raw_ledger(schema), ours)
+            if dry_run:
+                outcomes: Sequence[Recorded] = record(self.document(schema), schema, ours)[1]
+            else:
+                outcomes = self._connection.commit(raw_ledger(schema), ours)
             done.update(zip((recording.recorded_by for recording in ours), outcomes, strict=True))
+        for recording in recordings:
+            check_same_content(recording.new.on_same_content, done[recording.recorded_by])
         return [done[recording.recorded_by] for recording in recordings]
+
+    def upload(  # noqa: PLR0913 - a file has that many properties
+        self,
+        path_or_file: Source,
+        schema: str,
+        table: str,
+        file_name: str,
+        *,
+        file: str | None = None,
+        key: str | None = None,
+        timestamp: str | None = None,
+        fyear: str | None = None,
+        upload_date: str | None = None,
+        on_same_content: str = "record",
+        on_progress: Progress | None = None,
+    ) -> Recorded:
+        """Upload a file and record it, once; see `NewUpload` for the arguments.
+
+        A file that its file name has already is not sent. One that is in the bucket with the same bytes, but has no
+        record, is recorded. The same call again, after any error or crash, finishes what was begun.
+
+        Args:
+            path_or_file: Its path, or an open binary file.
+            schema: The data source.
+            table: A table of the schema.
+            file_name: The time period.
+            file: What to record it as; the last part of its path if left out.
+            key: Where to put it; `{schema}/{table}/{file_name}/{file}` if left out.
+            timestamp: As for `record`; so are `fyear` and `upload_date`.
+            fyear: Its fiscal year.
+            upload_date: The day.
+            on_same_content: As for `NewFile`.
+            on_progress: Is told of bytes as they are sent, by threads of its own: how many more, or a negative number
+                where they have to be sent again. `tqdm(...).update` will do.
+
+        Returns:
+            Its version, and whether this call created it.
+
+        Raises:
+            LocalFileError: The file is missing, is no file, or changed while it was sent; nothing was recorded.
+            DifferentContentError: Other bytes are there under its name; nothing was overwritten or recorded.
+            SameContentError: The file name has these bytes, and `on_same_content` is `error`; it was not recorded.
+            TrackerError: As `record` raises.
+        """
+        new = NewUpload(
+            path_or_file=path_or_file,
+            schema=schema,
+            table=table,
+            file_name=file_name,
+            file=file or "",
+            key=key or "",
+            timestamp=timestamp,
+            fyear=fyear,
+            upload_date=upload_date,
+            on_same_content=on_same_content,
+        )
+        return self.upload_many([new], on_progress=on_progress)[0]
+
+    def upload_many(
+        self,
+        uploads: Iterable[NewUpload],
+        *,
+        workers: int = 8,
+        on_progress: Progress | None = None,
+        on_recorded: Callable[[Recorded], object] | None = None,
+        dry_run: bool = False,
+    ) -> list[Recorded]:
+        """Upload files, several at once, and record them together: up to 200 of a schema are one commit.
+
+        If one fails, no more are begun; those that are in the bucket by then are recorded, and its error is raised.
+        The same call again does the rest.
+
+        Args:
+            uploads: The files.
+            workers: How many are sent at once. A large one is sent in four parts at a time, one such file at a time.
+            on_progress: As for `upload`, for all of them.
+            on_recorded: Is told what became of each, as soon as that is known.
+            dry_run: Read the files, look at the bucket, tell what would come of it, and send and write nothing.
+
+        Returns:
+            What became of each, in the order given.
+
+        Raises:
+            TrackerError: As `upload` raises.
+        """
+        listed = uploads_of(uploads)
+        if not 0 < check_count("workers", workers) <= MAX_WORKERS:
+            raise InvalidNameError(f"workers must be 1 to {MAX_WORKERS}, got {workers}")
+        check_sources(listed)
+        documents = {schema: self.document(schema) for schema in dict.fromkeys(new.schema for new in listed)}
+        file_names = dict.fromkeys((new.schema, new.table, new.file_name) for new in listed)
+        known = {name: list(versions_of(documents[name[0]], *name)) for name in file_names}
+
+        def place_one(new: NewUpload, progress: Progress) -> NewFile | Recorded:
+            versions = known[new.schema, new.table, new.file_name]
+            placed = place(self._connection, new, versions, progress, dry_run=dry_run)
+            if isinstance(placed, Recorded):
+                check_same_content(new.on_same_content, placed)
+            return placed
+
+        crew = Crew(
+            place=place_one,
+            record=partial(self.record_many, dry_run=dry_run),
+            progress=on_progress or _unheard,
+            on_recorded=on_recorded or _unheard,
+            clock=SURROUNDINGS.clock,
+            workers=workers,
+        )
+        return crew.upload(listed)
 
     def exists(self, schema: str, table: str, file_name: str, file: str) -> bool:
         """Return whether a file name has a file.
@@ -179,14 +310,15 @@ class Tracker:
         check_name("file_name", file_name)
         return max(self._versions(schema, table, file_name), key=lambda version: version.version, default=None)
 
-    def history(self, schema: str, table: str, file_name: str | None = None) -> list[FileVersion]:
+    def history(self, schema: str, table: str, file_name: str | None = None) -> Versions:
         """Return the versions of a table, or of one file name of it: file names in the order in which they came.
 
-        Raises as `exists` does.
+        They are a list of `FileVersion`, which can also be had as a table: `.to_pandas()`, `.to_polars()`,
+        `.to_arrow()`. Raises as `exists` does.
         """
         versions = list(self._versions(schema, table, file_name))
         order = {name: number for number, name in enumerate(dict.fromkeys(version.file_name for version in versions))}
-        return sorted(versions, key=lambda version: (order[version.file_name], version.version))
+        return Versions(sorted(versions, key=lambda version: (order[version.file_name], version.version)))
 
     def tables(self, schema: str) -> list[str]:
         """Return the names of a schema's tables, in the order in which they came. Raises as `exists` does."""
@@ -199,11 +331,136 @@ class Tracker:
         """
         return self._connection.read(raw_target(check_schema(schema)))
 
+    def audit(
+        self, schema: str, *, deep: bool = False, min_age: float = 0.0, on_progress: OnProgress | None = None
+    ) -> Audit:
+        """Compare what is recorded with what is in the bucket, by one listing: a request for every 1,000 objects.
+
+        Args:
+            schema: The data source.
+            deep: Whether to read the objects through whose bytes a listing tells too little of, where a SHA-256 was
+                recorded.
+            min_age: Seconds; younger objects without a record are left out, since a worker may be about to record them.
+            on_progress: Is told how many more objects were listed, again and again.
+
+        Raises:
+            StoreError: The caller may not list the bucket or look at an object in it; the store lists out of order.
+            TrackerError: As `exists` raises.
+        """
+        now = datetime.now(timezone.utc).timestamp()  # noqa: TID251 - a face: here time comes in
+        written_until = now - check_seconds("min_age", min_age) if min_age else math.inf
+        return audit(
+            self._connection, check_schema(schema), deep=deep, written_until=written_until, on_progress=on_progress
+        )
+
+    def record_orphans(self, audit: Audit, *, dry_run: bool = False) -> TakenIn:
+        """Record the objects that an audit found without a record, in one commit.
+
+        Those are taken in whose key is `SCHEMA/TABLE/FILE_NAME/FILE`, the oldest first, with the size, the ETag, the
+        day and, where it was left with the object, the SHA-256 that it has now. A worker that is just about to record
+        one itself loses nothing by it.
+
+        Args:
+            audit: What has found them.
+            dry_run: Whether to say what would come of it, and write nothing.
+
+        Raises:
+            TrackerError: As `record` raises.
+        """
+        files, left = to_take_in(self._connection, audit, self.document(audit.schema))
+        recorded = self.record_many(files, dry_run=dry_run)
+        return TakenIn(recorded=tuple(recorded), left=tuple(left))
+
+    def verify_history(self, schema: str, *, on_progress: OnProgress | None = None) -> History:
+        """Compare all that the bucket keeps of a schema's document, each version with the one before.
+
+        Nothing is ever removed from a document, so each contains its predecessor. What is not so is found, unless it is
+        back in the newest.
+
+        Args:
+            schema: The data source.
+            on_progress: Is told how many more versions were read, again and again.
+
+        Raises:
+            InvalidNameError: The schema is no name.
+            NotTrackedError: There is no document of it, and never was one that is kept.
+            StoreError: The bucket keeps no versions; the store refused or did not answer.
+        """
+        return walk(self._connection, check_schema(schema), on_progress)
+
+    def restore(
+        self,
+        schema: str,
+        revision: int | None = None,
+        *,
+        version: str | None = None,
+        discard: bool = False,
+        dry_run: bool = False,
+    ) -> Restored:
+        """Write what a schema's document was at a revision as its newest revision, in a bucket that keeps versions.
+
+        Over a document that is ruined, a gap where one has vanished, or one from which something was lost. Workers may
+        go on meanwhile: whatever they are told that is recorded is not lost by it.
+
+        Args:
+            schema: The data source.
+            revision: The revision to restore.
+            version: In place of it, the id of an S3 version: documents of the earlier package have no revision.
+            discard: Whether versions may be lost that were recorded since.
+            dry_run: Whether to say what would come of it, and write nothing.
+
+        Raises:
+            InvalidNameError: The schema is no name, or not one of `revision` and `version` is given.
+            NotTrackedError: It is not kept; the message says what is.
+            WouldLoseError: Versions were recorded since, and may not be lost; nothing was written.
+            DocumentError: What that version holds is no tracker document.
+            ContentionError: Others kept committing until the time ran out; nothing was written.
+            OutcomeUnknownError: It may have been restored. Restoring it again is safe.
+            UnsafeStoreError: The store does not honour conditional writes; nothing was written.
+            StoreError: The bucket keeps no versions; the store refused or did not answer.
+        """
+        if (revision is None) == (version is None):
+            raise InvalidNameError("give the revision to restore, or the id of an S3 version, and not both")
+        wanted = check_text("version", version) if revision is None else check_count("revision", revision)
+        return restore(self._connection, check_schema(schema), wanted, discard=discard, dry_run=dry_run)
+
     def _versions(self, schema: str, table: str, file_name: str | None) -> Iterable[FileVersion]:
         check_name("table", table)
         if file_name is not None:
             check_name("file_name", file_name)
         return versions_of(self.document(schema), schema, table, file_name)
+
+
+def _unheard(_: object) -> None:
+    """Tell nobody."""
+
+
+def uploads_of(uploads: Iterable[NewUpload]) -> list[NewUpload]:
+    """Return the uploads, if that is what they are.
+
+    Raises:
+        InvalidNameError: One of them is no `NewUpload`.
+    """
+    if not isinstance(uploads, Iterable):
+        raise InvalidNameError(f"uploads must be a list of NewUpload, got {shown(uploads)}")
+    listed = list(uploads)
+    for number, new in enumerate(listed):
+        if not isinstance(new, NewUpload):
+            raise InvalidNameError(f"uploads[{number}] must be a NewUpload, got {shown(new)}")
+    return listed
+
+
+def check_same_content(asked: str, outcome: Recorded) -> None:
+    """Raise if a file was not recorded for its content, and that was to be an error.
+
+    Raises:
+        SameContentError: So it is.
+    """
+    if asked == "error" and outcome.same_content_as == outcome.version:
+        raise SameContentError(
+            f"{outcome.file} has the same content as version {outcome.version} of {outcome.schema}/{outcome.table}/"
+            f"{outcome.file_name}, and was not recorded: on_same_content='record' would"
+        )
 
 
 def connect(access: Access, client: "S3Client | None", timeout: float) -> Connection:
@@ -233,6 +490,8 @@ def raw_ledger(schema: str) -> Ledger[Recording, Recorded]:
 
 def _as_json(recording: Recording) -> dict[str, object]:
     fields = {name: value for name, value in asdict(recording.new).items() if name != "schema" and value is not None}
+    if recording.new.on_same_content == "record":
+        del fields["on_same_content"]  # keys are short, and hold what is said
     return {**fields, "recorded_by": recording.recorded_by}
 
 

@@ -7,11 +7,16 @@ from typing import Annotated
 
 import typer
 
+from cf_data_tracker.cli.auditing import audit
+from cf_data_tracker.cli.cleaning import claims, reprocess, sweep
 from cf_data_tracker.cli.doctor import doctor
 from cf_data_tracker.cli.failure import DEBUG, NAME, guarded
+from cf_data_tracker.cli.policy import policy
 from cf_data_tracker.cli.questions import exists, history, latest, pending, tables
 from cf_data_tracker.cli.recording import record
+from cf_data_tracker.cli.restoring import restore
 from cf_data_tracker.cli.stress import stress
+from cf_data_tracker.cli.uploading import upload
 from cf_data_tracker.cli.verification import verify
 
 app = typer.Typer(
@@ -50,5 +55,6 @@ def _before_all(
     DEBUG.set(debug)
 
 
-for _command in (record, exists, latest, history, tables, pending, verify, doctor, stress):
+_ASKING = (exists, latest, history, tables, pending, claims, verify, audit)
+for _command in (record, upload, *_ASKING, reprocess, sweep, restore, doctor, policy, stress):
     app.command()(guarded(_command))

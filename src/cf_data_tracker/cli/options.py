@@ -44,6 +44,15 @@ EndpointUrl = Annotated[
 Timeout = Annotated[
     float, typer.Option("--timeout", metavar="SECONDS", callback=_seconds, help="Seconds after which to give up.")
 ]
+SameContent = Annotated[
+    str | None,
+    typer.Option(
+        "--on-same-content",
+        metavar="WHAT",
+        help="Where the file name has these bytes already, by their checksum: record (which is what is done), skip or "
+        "error.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 

@@ -4,21 +4,18 @@ A dry run applies the same rules to the document as it is, and writes nothing.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Final
+from functools import partial
+from typing import Annotated, Any, BinaryIO, Final
 
 import typer
 
 from cf_data_tracker.cli.lines import REQUIRED, new_files
-from cf_data_tracker.cli.options import AsJson, Bucket, EndpointUrl, Timeout, open_tracker
+from cf_data_tracker.cli.options import AsJson, Bucket, EndpointUrl, SameContent, Timeout, open_tracker
 from cf_data_tracker.cli.output import counted, note, say, say_json
 from cf_data_tracker.errors import InvalidNameError
-from cf_data_tracker.model import NewFile, Recorded, Recording
-from cf_data_tracker.rules import raw
+from cf_data_tracker.model import NewFile, Recorded
 
-if TYPE_CHECKING:
-    from cf_data_tracker.tracker import Tracker
-
-Commit = Callable[[str, list[NewFile]], Iterable[Recorded]]
+Commit = Callable[[list[NewFile]], Iterable[Recorded]]
 """Records the files of one schema, or finds out what that would do."""
 
 _SHOWN_AS: Final = {"file_size": "--size", "s3_location": "--location"}
@@ -46,6 +43,8 @@ def record(  # noqa: PLR0913 - one parameter an option
     checksum: Annotated[
         str | None, typer.Option("--checksum", metavar="TEXT", help="A checksum of its bytes, if known.")
     ] = None,
+    etag: Annotated[str | None, typer.Option("--etag", metavar="TEXT", help="Its object's ETag, if known.")] = None,
+    on_same_content: SameContent = None,
     source: Annotated[
         typer.FileBinaryRead | None,
         typer.Option(
@@ -63,8 +62,8 @@ def record(  # noqa: PLR0913 - one parameter an option
     A file becomes the next version of its file name. One that is there already keeps its version; that is no error.
 
     Many files are recorded with --from: one JSON object a line, with the keys schema, table, file_name, file,
-    file_size, s3_location and, if need be, timestamp, fyear, upload_date, checksum. Each schema is one commit: its
-    files are recorded together or not at all. Running it again is safe.
+    file_size, s3_location and, if need be, timestamp, fyear, upload_date, checksum, etag, on_same_content. Each schema
+    is one commit: its files are recorded together or not at all. Running it again is safe.
     """
     given = {
         "schema": schema,
@@ -77,16 +76,18 @@ def record(  # noqa: PLR0913 - one parameter an option
         "fyear": fyear,
         "upload_date": upload_date,
         "checksum": checksum,
+        "etag": etag,
+        "on_same_content": on_same_content,
     }
     files = [_one(given)] if source is None else _many(given, source)
     tracker = open_tracker(bucket, endpoint_url, timeout)
     outcomes: dict[int, Recorded] = {}
     try:
-        _record(files, _rehearsal(tracker) if dry_run else _commit(tracker), outcomes)
+        _record(files, partial(tracker.record_many, dry_run=dry_run), outcomes)
     finally:  # what was recorded before a later schema failed is told as well
         if outcomes or not files:
             done = [outcomes[number] for number in sorted(outcomes)]
-            _show(done, as_json=as_json, one=source is None, dry_run=dry_run)
+            show(done, as_json=as_json, one=source is None, dry_run=dry_run)
 
 
 def _one(given: Mapping[str, Any]) -> NewFile:
@@ -95,7 +96,7 @@ def _one(given: Mapping[str, Any]) -> NewFile:
         raise InvalidNameError(
             f"{', '.join(missing)} missing: record takes SCHEMA TABLE FILE_NAME FILE --size --location, or --from alone"
         )
-    return NewFile(**given)
+    return NewFile(**{name: value for name, value in given.items() if value is not None})
 
 
 def _many(given: Mapping[str, Any], source: BinaryIO) -> list[NewFile]:
@@ -115,22 +116,11 @@ def _record(files: list[NewFile], commit: Commit, outcomes: dict[int, Recorded])
     """Record one schema after the other, and note what came of each file under its number."""
     for schema in dict.fromkeys(new.schema for new in files):
         numbers = [number for number, new in enumerate(files) if new.schema == schema]
-        outcomes.update(zip(numbers, commit(schema, [files[number] for number in numbers]), strict=True))
+        outcomes.update(zip(numbers, commit([files[number] for number in numbers]), strict=True))
 
 
-def _commit(tracker: "Tracker") -> Commit:
-    return lambda _, files: tracker.record_many(files)
-
-
-def _rehearsal(tracker: "Tracker") -> Commit:
-    def rehearse(schema: str, files: list[NewFile]) -> Iterable[Recorded]:
-        recordings = [Recording(new=new, recorded_by=f"dry run {number}") for number, new in enumerate(files)]
-        return raw.record(tracker.document(schema), schema, recordings)[1]
-
-    return rehearse
-
-
-def _show(outcomes: list[Recorded], *, as_json: bool, one: bool, dry_run: bool) -> None:
+def show(outcomes: list[Recorded], *, as_json: bool, one: bool, dry_run: bool) -> None:
+    """Print what came of files, or would."""
     if as_json:
         say_json(outcomes[0] if one else outcomes)
     else:
@@ -142,7 +132,13 @@ def _show(outcomes: list[Recorded], *, as_json: bool, one: bool, dry_run: bool) 
 
 
 def _sentence(outcome: Recorded, *, dry_run: bool) -> str:
-    place = f"{outcome.schema}/{outcome.table}/{outcome.file_name} {outcome.file}: version {outcome.version}"
-    if dry_run:
-        return f"{place}, {'would be created' if outcome.created else 'is there already'}"
-    return f"{place}, {'created' if outcome.created else 'was there already'}"
+    name, number, twin = (
+        f"{outcome.schema}/{outcome.table}/{outcome.file_name}",
+        outcome.version,
+        outcome.same_content_as,
+    )
+    if twin == number:
+        return f"{name} {outcome.file}: not recorded, version {number} has the same content"
+    present, past = ("would be created", "created") if outcome.created else ("is there already", "was there already")
+    same = f", with the content of version {twin}" if twin is not None else ""
+    return f"{name} {outcome.file}: version {number}, {present if dry_run else past}{same}"

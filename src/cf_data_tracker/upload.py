@@ -1,0 +1,484 @@
+"""Files from here to the bucket: read to know their content, put where nothing is, or found there.
+
+    known already → nothing is sent
+    read it through: its size and SHA-256
+    put it create-only → there → record it
+                       → something was there → the same bytes? they are ours; else an error, and nothing is overwritten
+
+An object is there before its record is, so a crash in between leaves an object without one, and the same call again
+finds it there. The file is read a second time while it is sent; what is not what was read first is not put together.
+
+What is recorded, and when a file is known, is left to `tracker` and `rules`.
+"""
+
+import hashlib
+import io
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import PurePath
+from typing import IO, Any, BinaryIO, Final, TypeAlias, cast
+
+from cf_data_tracker.connection import Connection
+from cf_data_tracker.errors import (
+    DifferentContentError,
+    InvalidNameError,
+    LocalFileError,
+    ReadDeniedError,
+    TrackerError,
+)
+from cf_data_tracker.model import ON_SAME_CONTENT, FileVersion, NewFile, Recorded
+from cf_data_tracker.names import check_choice, check_key, check_name, check_schema, data_key, shown
+from cf_data_tracker.store import Conflict, Content, Head, Objects, Progress
+from cf_data_tracker.telemetry import span
+
+LARGE: Final = 8 << 20
+"""From how many bytes on it is asked whether a file is there, before it is sent for nothing."""
+
+CHUNK: Final = 1 << 20
+
+TOGETHER: Final = 200
+"""Files in the bucket that are recorded without waiting for more."""
+
+SECONDS_TOGETHER: Final = 5.0
+"""After how many seconds those that are there are recorded."""
+
+MAX_WORKERS: Final = 256
+"""Files at once, at most: a client keeps 64 connections."""
+
+Source: TypeAlias = "str | os.PathLike[str] | IO[bytes]"
+"""A path, or a file that is open for reading in binary mode: what follows its position is the content."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NewUpload:
+    """A file here, to be uploaded and recorded.
+
+    Attributes:
+        path_or_file: Its path, or an open binary file, from its position on. What cannot seek is copied to a temporary
+            file first.
+        schema: The data source.
+        table: A table of the schema.
+        file_name: The time period.
+        file: What to record it as; the last part of its path if left out.
+        key: Where to put it in the bucket; `{schema}/{table}/{file_name}/{file}` if left out.
+        timestamp: As for `NewFile`; so are all that follow.
+        fyear: Its fiscal year.
+        upload_date: The day.
+        on_same_content: What to do where the file name has these bytes already.
+
+    Raises:
+        InvalidNameError: A name or the key is not acceptable.
+    """
+
+    path_or_file: Source
+    schema: str
+    table: str
+    file_name: str
+    file: str = ""
+    key: str = ""
+    timestamp: str | None = None
+    fyear: str | None = None
+    upload_date: str | None = None
+    on_same_content: str = "record"
+
+    def __post_init__(self) -> None:
+        check_schema(self.schema)
+        for what in ("table", "file_name"):
+            check_name(what, getattr(self, what))
+        object.__setattr__(self, "file", check_name("file", self.file or _name_of(self.path_or_file)))
+        key = self.key or data_key(self.schema, self.table, self.file_name, self.file)
+        object.__setattr__(self, "key", check_key("key", key, [self.schema]))
+        check_choice("on_same_content", self.on_same_content, ON_SAME_CONTENT)
+
+
+def place(
+    connection: Connection,
+    new: NewUpload,
+    known: Sequence[FileVersion],
+    progress: Progress,
+    *,
+    dry_run: bool = False,
+) -> NewFile | Recorded:
+    """Put a file into the bucket, unless it is known; return what to record, or what is known of it.
+
+    Args:
+        connection: To the bucket.
+        new: The file.
+        known: The versions of its file name.
+        progress: Is told of bytes as they are sent.
+        dry_run: Look at everything, and send nothing.
+
+    Raises:
+        LocalFileError: It cannot be read, or changed while it was.
+        DifferentContentError: Something else is recorded, or is in the bucket, under its name.
+        StoreError: The store refused or did not answer.
+    """
+    there = max((one for one in known if one.file == new.file), key=lambda one: one.version, default=None)
+    with content_of(new.path_or_file) as content:
+        checksum = f"sha256:{content.sha256.hex()}"
+        if there is not None:
+            _check_known(there, content.size, checksum)
+            return _known(new, there.version, known, checksum)
+        if new.on_same_content != "record" and (twin := _first_with(checksum, known)):
+            return _known(new, twin.version, known, checksum)
+        if dry_run:
+            connection.about("read", partial(_found, new.key, content), new.key)
+            etag = None
+        else:
+            connection.prove()  # create-only is to be relied on
+            with span("upload", connection.access.bucket, new.key) as note:
+                note(bytes=content.size)
+                etag = connection.about("upload", partial(_put, new.key, content, progress), new.key)
+    return NewFile(
+        schema=new.schema,
+        table=new.table,
+        file_name=new.file_name,
+        file=new.file,
+        file_size=content.size,
+        s3_location=f"s3://{connection.access.bucket}/{new.key}",
+        timestamp=new.timestamp,
+        fyear=new.fyear,
+        upload_date=new.upload_date,
+        checksum=checksum,
+        etag=etag,
+        on_same_content=new.on_same_content,
+    )
+
+
+def check_sources(uploads: Sequence[NewUpload]) -> None:
+    """Look at the files before anything is sent.
+
+    Raises:
+        LocalFileError: One is missing, or is no file.
+        InvalidNameError: One open file is there twice.
+    """
+    opened = [id(new.path_or_file) for new in uploads if not isinstance(new.path_or_file, (str, os.PathLike))]
+    if len(set(opened)) < len(opened):
+        raise InvalidNameError("one open file is given twice, and has one position: open it once for each")
+    for new in uploads:
+        if isinstance(new.path_or_file, (str, os.PathLike)):
+            _regular(new.path_or_file)
+
+
+@contextmanager
+def content_of(source: Source) -> Iterator[Content]:
+    """Read a file through, and give its content.
+
+    Raises:
+        LocalFileError: It cannot be read.
+        InvalidNameError: It is open as text.
+    """
+    with _opened(source) as file:
+        yield _read_through(_shown(source), file)
+
+
+def _read_through(name: str, file: BinaryIO) -> Content:
+    sha256, md5, size = hashlib.sha256(), hashlib.md5(usedforsecurity=False), 0
+    with _telling(name):
+        start = file.tell()
+        while chunk := file.read(CHUNK):
+            sha256.update(chunk)
+            md5.update(chunk)
+            size += len(chunk)
+    digest = sha256.digest()
+    opened = partial(_Verified, name, file, start, size, digest)
+    return Content(size=size, sha256=digest, md5=md5.digest(), opened=cast("Callable[[], BinaryIO]", opened))
+
+
+class _Verified(io.BufferedIOBase):
+    """A file from a place on, which is found out if it is not what it was when it was first read.
+
+    Closing it leaves the file open. It is told when it has been read from its beginning to its end.
+    """
+
+    def __init__(self, name: str, file: BinaryIO, start: int, size: int, sha256: bytes) -> None:
+        self._name = name
+        self._file = file
+        self._start = start
+        self._size = size
+        self._sha256 = sha256
+        self._position = 0
+        self.seek(0)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position if whence else 0, io.SEEK_END: self._size}[whence]
+        self._position = base + offset
+        self._file.seek(self._start + self._position)
+        self._digest = hashlib.sha256() if self._position == 0 else None  # of what was read from the beginning
+        return self._position
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        left = self._size - self._position
+        wanted = left if size is None or size < 0 else min(size, left)
+        with _telling(self._name):
+            data = self._file.read(wanted)
+        self._position += len(data)
+        if self._digest is not None:
+            self._digest.update(data)
+        if len(data) < wanted or (self._position == self._size and not self._is_whole()):
+            raise LocalFileError(
+                f"{self._name} changed while it was uploaded; nothing of it was recorded: upload it again once whole"
+            )
+        return data
+
+    def _is_whole(self) -> bool:
+        same = self._digest is None or self._digest.digest() == self._sha256
+        return same and not self._file.read(1)
+
+
+def _put(key: str, content: Content, progress: Progress, objects: Objects) -> str:
+    """Put the content where nothing is, or find it there; return the object's ETag."""
+    progress(0)  # which ends all this, if others failed
+    there = _found(key, content, objects) if content.size >= LARGE else None
+    if there is not None:
+        return there.etag
+    etag = objects.create(key, content, progress)
+    if etag is not None:
+        return etag
+    there = objects.head(key)
+    if there is None:
+        raise Conflict(f"{objects.location(key)} was there, and is gone", certain=False)
+    _check_there(key, content, there, objects)
+    return there.etag
+
+
+def _found(key: str, content: Content, objects: Objects) -> Head | None:
+    """Return what is told of the object, if it is there and has this content."""
+    try:
+        there = objects.head(key)
+    except ReadDeniedError:  # as a missing one is answered where the caller may not list
+        return None
+    if there is not None:
+        _check_there(key, content, there, objects)
+    return there
+
+
+def _check_there(key: str, content: Content, there: Head, objects: Objects) -> None:
+    if not _is_same(objects, key, there, content):
+        raise DifferentContentError(
+            f"{objects.location(key)} is there already, with other content ({there.size} bytes there, {content.size} "
+            "here); nothing was overwritten or recorded: give the file another name, or remove what is there"
+        )
+
+
+def _is_same(objects: Objects, key: str, there: Head, content: Content) -> bool:
+    if there.size != content.size:
+        return False
+    if there.sha256 is not None:
+        return there.sha256 == content.sha256.hex()
+    return there.etag == content.md5.hex() or objects.sha256(key) == content.sha256
+
+
+def _check_known(there: FileVersion, size: int, checksum: str) -> None:
+    """Look whether a file that is known by its name is the one here, as far as the record tells."""
+    other_size = isinstance(there.file_size, int) and there.file_size != size
+    other_bytes = str(there.checksum).startswith("sha256:") and there.checksum != checksum
+    if other_size or other_bytes:
+        raise DifferentContentError(
+            f"{there.schema}/{there.table}/{there.file_name} has {there.file} as version {there.version} already, with "
+            f"other content ({there.file_size} bytes there, {size} here); nothing was sent: give the file another name"
+        )
+
+
+def _known(new: NewUpload, version: int, known: Sequence[FileVersion], checksum: str) -> Recorded:
+    first = _first_with(checksum, known)
+    return Recorded(
+        schema=new.schema,
+        table=new.table,
+        file_name=new.file_name,
+        file=new.file,
+        version=version,
+        created=False,
+        same_content_as=first.version if first is not None and first.file != new.file else None,
+    )
+
+
+def _first_with(checksum: str, known: Sequence[FileVersion]) -> FileVersion | None:
+    alike = (one for one in known if one.checksum == checksum)
+    return min(alike, key=lambda one: one.version, default=None)
+
+
+@contextmanager
+def _telling(name: str) -> Iterator[None]:
+    """Raise what the file system says as an error of ours."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise LocalFileError(f"{name}: there is no such file; nothing was sent") from None
+    except TrackerError:
+        raise
+    except (OSError, ValueError) as error:  # ValueError: a file that was closed, a path that can be none
+        why = getattr(error, "strerror", None) or error
+        raise LocalFileError(f"{name} cannot be read: {why}; nothing of it was recorded") from error
+
+
+@contextmanager
+def _opened(source: Source) -> Iterator[BinaryIO]:
+    with ExitStack() as stack:
+        with _telling(_shown(source)):
+            file = _seekable(source, stack)
+        yield file
+
+
+def _seekable(source: Source, stack: ExitStack) -> BinaryIO:
+    """Return the file, which the stack closes if it was opened here."""
+    if isinstance(source, (str, os.PathLike)):
+        _regular(source)
+        return stack.enter_context(open(source, "rb"))  # noqa: PTH123 - so is this, and a path may be text
+    if _can_seek(source):
+        stack.callback(_back, source, source.tell())
+        return cast("BinaryIO", source)
+    copy = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - it is one: the stack's
+    shutil.copyfileobj(source, copy, CHUNK)
+    copy.seek(0)
+    return cast("BinaryIO", copy)
+
+
+def _can_seek(source: IO[bytes]) -> bool:
+    if isinstance(source.read(0), str):
+        raise InvalidNameError("the file is open as text: open it in binary mode, 'rb'")
+    return bool(getattr(source, "seekable", lambda: False)())
+
+
+def _back(file: IO[bytes], start: int) -> None:
+    """Leave a file where it was: the same call again is to mean the same content, not the nothing that follows it."""
+    if not file.closed:
+        file.seek(start)
+
+
+def _regular(path: "str | os.PathLike[str]") -> None:
+    """Raise unless a path is that of a file: to open a pipe would wait for whoever writes to it."""
+    name = _shown(path)
+    with _telling(name):
+        mode = os.stat(path).st_mode  # noqa: PTH116 - as above
+    if stat.S_ISDIR(mode):
+        raise LocalFileError(f"{name} is a directory: upload the files in it")
+    if not stat.S_ISREG(mode):
+        raise LocalFileError(f"{name} is no regular file: open it and hand it in, or save it first")
+
+
+def _name_of(source: object) -> str:
+    if isinstance(source, (str, os.PathLike)):
+        return PurePath(os.fspath(source)).name or os.path.basename(os.path.realpath(source))  # noqa: PTH119 - of "."
+    if not hasattr(source, "read"):
+        raise InvalidNameError(f"path_or_file must be a path or an open binary file, got {shown(source)}")
+    name = getattr(source, "name", None)
+    if not isinstance(name, str):
+        raise InvalidNameError("file is missing: an open file without a name needs one, file='births_q1.zip'")
+    return PurePath(name).name
+
+
+def _shown(source: Any) -> str:  # noqa: ANN401 - whatever was handed in
+    return os.fspath(source) if isinstance(source, (str, os.PathLike)) else str(getattr(source, "name", "the file"))
+
+
+@dataclass
+class Crew:
+    """Places many files at once, and records what is there together.
+
+    Attributes:
+        place: Puts one into the bucket, and tells of the bytes that it sends.
+        record: Records what is there, in one commit for each schema.
+        progress: Is told of bytes.
+        on_recorded: Is told what became of each file.
+        clock: Seconds that never run backwards.
+        workers: How many files at once.
+    """
+
+    place: Callable[[NewUpload, Progress], NewFile | Recorded]
+    record: Callable[[Sequence[NewFile]], Sequence[Recorded]]
+    progress: Progress
+    on_recorded: Callable[[Recorded], object]
+    clock: Callable[[], float]
+    workers: int
+    _outcomes: dict[int, Recorded] = field(default_factory=dict)
+    _placed: dict[int, NewFile] = field(default_factory=dict)
+    _recorded_at: float = 0.0
+    _stopped: bool = False
+
+    def upload(self, uploads: Sequence[NewUpload]) -> list[Recorded]:
+        """Upload and record all, or raise the first error once what is there is recorded.
+
+        What is there is recorded when 200 files are, or 5 seconds after the last time, so that a run that is killed has
+        most of its records.
+        """
+        self._recorded_at = self.clock()
+        with ThreadPoolExecutor(self.workers, "cf-data-tracker-upload") if len(uploads) > 1 else nullcontext() as pool:
+            try:
+                numbers = {_begun(pool, partial(self._place, new)): number for number, new in enumerate(uploads)}
+                self._gather(numbers)
+            except BaseException:
+                self._stopped = True  # no more is begun, or tried again; what is under way ends as it tells of bytes
+                raise
+            finally:
+                self._record()
+        return [self._outcomes[number] for number in range(len(uploads))]
+
+    def _place(self, new: NewUpload) -> NewFile | Recorded:
+        self._told(0)
+        return self.place(new, self._told)
+
+    def _told(self, sent: int) -> None:
+        if self._stopped:
+            raise LocalFileError("the upload was interrupted; nothing of it was recorded")
+        if sent:
+            self.progress(sent)
+
+    def _gather(self, numbers: "dict[Future[NewFile | Recorded], int]") -> None:
+        waiting = set(numbers)
+        failed: list[Future[NewFile | Recorded]] = []
+        while waiting:
+            done, waiting = wait(waiting, SECONDS_TOGETHER, FIRST_COMPLETED)
+            failed += [future for future in done if not future.cancelled() and future.exception() is not None]
+            for future in done:
+                if not future.cancelled() and future not in failed:
+                    self._note(numbers[future], future.result())
+            if failed:  # no more are begun; those that are under way come to their end
+                waiting = {future for future in waiting if not future.cancel()}
+            if len(self._placed) >= TOGETHER or self.clock() - self._recorded_at >= SECONDS_TOGETHER:
+                self._record()
+        for future in failed:
+            future.result()
+
+    def _note(self, number: int, placed: NewFile | Recorded) -> None:
+        if isinstance(placed, NewFile):
+            self._placed[number] = placed
+        else:
+            self._outcomes[number] = placed
+            self.on_recorded(placed)
+
+    def _record(self) -> None:
+        placed, self._placed = dict(sorted(self._placed.items())), {}  # in the order given, whoever was first
+        outcomes = self.record(list(placed.values())) if placed else ()
+        for number, outcome in zip(placed, outcomes, strict=True):
+            self._outcomes[number] = outcome
+            self.on_recorded(outcome)
+        self._recorded_at = self.clock()
+
+
+def _begun(threads: ThreadPoolExecutor | None, task: Callable[[], NewFile | Recorded]) -> "Future[NewFile | Recorded]":
+    """Begin a task, or do it at once where there are no threads."""
+    if threads is not None:
+        return threads.submit(task)
+    future: Future[NewFile | Recorded] = Future()
+    try:
+        future.set_result(task())
+    except Exception as error:  # noqa: BLE001 - it is raised where the result is asked for
+        future.set_exception(error)
+    return future
