@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import json
 import pickle
 from dataclasses import replace
 from functools import partial
@@ -16,7 +17,7 @@ from cf_data_tracker.connection import Connection
 from cf_data_tracker.document import to_bytes
 from cf_data_tracker.errors import InvalidNameError, ReadDeniedError, StoreError
 from cf_data_tracker.model import NewFile
-from cf_data_tracker.names import clean_key
+from cf_data_tracker.names import clean_key, older_clean_key
 from cf_data_tracker.rules.audit import Finding
 from cf_data_tracker.settings import Access
 from cf_data_tracker.store import ANYTHING, Content, Head, Page
@@ -360,6 +361,25 @@ def test_clean_files_in_the_same_bucket_are_no_orphans(bucket: Bucket, tracker: 
     }
     bucket.put(clean_key("vitals"), to_bytes(clean))
     assert {"vitals/clean/x": "orphan"} == kinds(tracker.audit("vitals"))
+
+
+def test_clean_files_are_known_by_any_of_their_names(bucket: Bucket, tracker: Tracker) -> None:
+    """By key or URL, outdated or not, and in the older clean document: taken in, they would be raw versions."""
+    record(tracker)
+    bucket.put(key_of())
+    for key in ("vitals/births/FY2023/1.parquet", "vitals/births/FY2023/2.parquet", "vitals/births/FY2023/3.parquet"):
+        bucket.put(key)
+    info = {"version": 1, "table_name": "births", "parquet_files": ["vitals/births/FY2023/3.parquet"]}
+    older = [{"schema_name": "vitals", "tables": {"FY2022": {"file_info": info}}}]
+    bucket.put(older_clean_key("vitals"), json.dumps(older).encode())
+    clean_files = [f"{HOME.replace('s3:', 's3a:')}vitals/births/FY2023/1.parquet"]
+    clean = {
+        "schema_name": "vitals",
+        "tables": {"births": {"FY2023": {"file_info": {"version": 1}, "clean_files": clean_files}}},
+        "outdated": {f"{HOME}vitals/births/FY2023/2.parquet": "2024-03-01T09:00:00.000Z"},
+    }
+    bucket.put(clean_key("vitals"), to_bytes(clean))
+    assert {} == kinds(tracker.audit("vitals"))
 
 
 def test_a_schema_that_is_not_tracked_may_have_objects(bucket: Bucket, tracker: Tracker) -> None:

@@ -425,6 +425,15 @@ class TestReprocess:
                 office.worker().reprocess(*names)
         assert [] == office.clean.list("")
 
+    def test_a_raw_document_that_is_behind_is_told_at_once(self, office: Office) -> None:
+        """Where the clean record is of a newer version than any raw one, nothing could be cleaned again."""
+        office.record("FY2023", file="b.zip")
+        office.worker().record(only(office.worker().claim("vitals")), ["x.parquet"])
+        office.raw = MemoryStore()
+        office.record("FY2023")
+        with pytest.raises(NotTrackedError, match="has a clean record of version 2, and 1 is the newest raw version"):
+            office.worker().reprocess("vitals", "births", "FY2023")
+
     @pytest.mark.parametrize("names", [("a/b", "births", "x"), ("vitals", "", "x"), ("vitals", "births", None)])
     def test_names_are_checked(self, office: Office, names: Any) -> None:  # noqa: ANN401 - wrong on purpose
         """Before anything is sent."""

@@ -332,3 +332,14 @@ def test_an_outcome_is_told_as_event_metadata() -> None:
     )
     assert 1 == done.as_event_metadata()["same_content_as"]
     assert "same_content_as" not in replace(done, same_content_as=None).as_event_metadata()
+
+
+def test_no_checksum_is_like_no_other() -> None:
+    """A recording without a checksum is never the same as one of a document of others whose checksum is empty."""
+    entry = {"version": 1, "file": "a.zip", "checksum": ""}
+    files = [{"file_name": "FY2023", "current_version": 1, "versions": [entry]}]
+    document = {"tables": [{"schema_name": SCHEMA, "tables": [{"name": "births", "files": files}]}]}
+    wanted = replace(file("b.zip"), checksum=None, on_same_content="skip")
+    wanted = replace(wanted, table="births", file_name="FY2023")
+    _, (outcome,) = record(document, SCHEMA, [Recording(new=wanted, recorded_by="one")])
+    assert (2, True, None) == (outcome.version, outcome.created, outcome.same_content_as)

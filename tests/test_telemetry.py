@@ -139,6 +139,7 @@ def test_an_error_ends_its_span(told: Told) -> None:
     (span,) = told.spans()
     assert StatusCode.ERROR is span.status.status_code
     assert "DocumentError" == plain(span)[1]["error.type"]
+    assert (None, ()) == (span.status.description, tuple(span.events))  # a message may tell what was stored
 
 
 def test_what_is_counted_is_told(told: Told) -> None:

@@ -1353,3 +1353,89 @@ class TestServers:
             assert ["a.zip"] == list(recorded(tracker, schema))
             assert () == tracker.audit(schema, deep=True).findings
         assert met
+
+
+class TestOneNameOneContent:
+    """A file is known by its name, and whoever gives it other bytes is told, whatever key they go to."""
+
+    def test_two_keys_for_one_file_are_refused_before_anything_is_sent(self, tracker: Tracker, bucket: Bucket) -> None:
+        """One call that would put one file under two keys is an error: only one of them could be recorded."""
+        uploads = [new(content, "a.zip", key=f"vitals/{content.decode()}") for content in (b"one", b"two")]
+        with pytest.raises(InvalidNameError, match="from two keys"):
+            tracker.upload_many(uploads)
+        assert [] == bucket.calls
+
+    def test_a_rival_that_recorded_other_bytes_meanwhile_is_told(self, tracker: Tracker, bucket: Bucket) -> None:
+        """Where another worker records the same name with other bytes while these are sent, that is no success."""
+
+        def rival(kind: str, _number: int) -> None:
+            if kind == "create":
+                bucket.before = lambda *_: None
+                upload(over(bucket), b"theirs", key="vitals/theirs")
+
+        bucket.before = rival
+        with pytest.raises(DifferentContentError, match=r"got a\.zip from another worker meanwhile, as version 1"):
+            upload(tracker, b"ours", key="vitals/ours")
+        assert sha256(b"theirs") == recorded(tracker)["a.zip"].checksum
+
+    @pytest.mark.parametrize(
+        ("checksum", "same"),
+        [
+            (hashlib.sha256(b"first").hexdigest(), True),
+            (f"SHA256:{hashlib.sha256(b'first').hexdigest().upper()}", True),
+            (f"md5:{hashlib.md5(b'first').hexdigest()}", True),
+            (hashlib.sha256(b"other").hexdigest(), False),
+            (f"md5:{hashlib.md5(b'other').hexdigest()}", False),
+            ("crc32:00000000", True),
+        ],
+    )
+    def test_checksums_are_compared_in_the_forms_that_are_about(
+        self, tracker: Tracker, checksum: str, *, same: bool
+    ) -> None:
+        """A known file is compared by the SHA-256 or MD5 that was recorded, in either case, or else by its size."""
+        where = ("vitals", "births", "FY2023", "a.zip")
+        tracker.record(*where, file_size=5, s3_location="s3://raw/x", checksum=checksum)
+        if same:
+            assert (1, False) == as_pair(upload(tracker, b"first"))
+        else:
+            with pytest.raises(DifferentContentError):
+                upload(tracker, b"first")
+
+    @pytest.mark.parametrize("given", [{"fyear": 2023}, {"fyear": ""}, {"timestamp": " "}, {"upload_date": "a\nb"}])
+    def test_all_that_is_given_is_looked_at_before_anything_is_sent(
+        self, tracker: Tracker, bucket: Bucket, given: dict[str, Any]
+    ) -> None:
+        """A date or year that cannot be recorded is refused while nothing is in the bucket."""
+        with pytest.raises(InvalidNameError):
+            upload(tracker, b"first", **given)
+        assert [] == bucket.calls
+
+    @pytest.mark.parametrize("document", ["rates/rates_version_info.json", "rates/rates_clean_version_info.json"])
+    def test_a_document_of_another_schema_is_no_place_for_a_file(
+        self, tracker: Tracker, bucket: Bucket, document: str
+    ) -> None:
+        """No key may be that of a document, whosever it is."""
+        with pytest.raises(InvalidNameError, match="the tracker's own"):
+            upload(tracker, b"first", key=document)
+        assert [] == bucket.calls
+
+
+class TestManyOfWhichOneIsWrong:
+    """What one file asks for does not keep the others from their place."""
+
+    def test_a_copy_that_is_to_be_an_error_leaves_the_others_recorded(self, tracker: Tracker) -> None:
+        """`on_same_content="error"` is raised once all others of the call are recorded and told."""
+        upload(tracker, b"first")
+        told: list[Recorded] = []
+        copy = new(b"first", "copy.zip", on_same_content="error")
+        others = [new(f"{number}".encode(), f"{number}.zip") for number in range(5)]
+        with pytest.raises(SameContentError, match=r"copy\.zip has the same content as version 1"):
+            tracker.upload_many([copy, *others], workers=1, on_recorded=told.append)
+        assert {"a.zip", *(one.file for one in others)} == set(recorded(tracker))
+        assert 6 == len(told)
+
+    def test_a_dry_run_of_many_numbers_each_once(self, tracker: Tracker) -> None:
+        """However many there are, a dry run says what one commit after the other would give."""
+        files = [new(f"{number}".encode(), f"{number}.zip") for number in range(450)]
+        done = tracker.upload_many(files, dry_run=True)
+        assert list(range(1, 451)) == [one.version for one in done]

@@ -21,11 +21,18 @@ from typing import TypeAlias
 
 from cf_data_tracker.ahead import side_by_side
 from cf_data_tracker.connection import Connection
-from cf_data_tracker.document import Document, clean_document, raw_document, versions_of
+from cf_data_tracker.document import (
+    Document,
+    clean_document,
+    clean_files_in,
+    older_clean_document,
+    raw_document,
+    versions_of,
+)
 from cf_data_tracker.engine.commit import Target
 from cf_data_tracker.errors import InvalidNameError, StoreError
 from cf_data_tracker.model import FileVersion, NewFile, Recorded
-from cf_data_tracker.names import clean_key, raw_key
+from cf_data_tracker.names import clean_key, older_clean_key, raw_key
 from cf_data_tracker.rules.audit import (
     Content,
     Expected,
@@ -36,6 +43,7 @@ from cf_data_tracker.rules.audit import (
     expected,
     is_own,
     just_before,
+    key_of,
     merged,
     missing,
     newest,
@@ -47,6 +55,7 @@ from cf_data_tracker.rules.audit import (
     was_overwritten,
     without,
 )
+from cf_data_tracker.rules.clean import carry_over
 from cf_data_tracker.store import Head, Listed, Page
 
 OnProgress: TypeAlias = Callable[[int], object]
@@ -180,7 +189,7 @@ class _Auditor:
             if versions or found is None or not is_own(self._schema, key):
                 seen.objects += found is not None
                 self._judge(seen, key, found, versions)
-            seen.shares_bucket = seen.shares_bucket or key == clean_key(self._schema)
+            seen.shares_bucket = seen.shares_bucket or key in (clean_key(self._schema), older_clean_key(self._schema))
         for key, found, versions in merged(wanted.outside, self._listing.at([key for key, _ in wanted.outside])):
             self._judge(seen, key, found, versions)
         return seen
@@ -219,10 +228,11 @@ class _Auditor:
 
     def _clean_files(self) -> set[str]:
         """Return the keys of the clean files, which are in this bucket as well."""
-        clean = self._connection.read(Target(key=clean_key(self._schema), parse=clean_document))
-        records = [record for table in clean["tables"].values() for record in table.values()] if clean else []
-        named = {str(file).removeprefix(self._home) for record in records for file in record["clean_files"]}
-        return named.union(clean.get("outdated", ()) if clean else ())
+        own = self._connection.read(Target(key=clean_key(self._schema), parse=clean_document))
+        older = self._connection.read(Target(key=older_clean_key(self._schema), parse=older_clean_document))
+        clean = carry_over(own, older, self._schema)
+        outdated = clean.get("outdated", ()) if clean is not None else ()
+        return {key_of(self._home, file) for file in (*clean_files_in(clean), *outdated)}
 
     def _orphan(self, found: Listed) -> Finding:
         return orphan(self._home + found.key, found, utc(found.modified))

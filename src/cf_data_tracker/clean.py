@@ -54,7 +54,7 @@ from cf_data_tracker.names import (
     shown,
 )
 from cf_data_tracker.rules.claims import change_many, claimable
-from cf_data_tracker.rules.clean import CARRIED_OVER, carry_over, pending, settled
+from cf_data_tracker.rules.clean import CARRIED_OVER, carry_over, pending, recorded_version, settled
 from cf_data_tracker.settings import Access, clean_access, environment, raw_access
 from cf_data_tracker.stats import Stats
 from cf_data_tracker.sweep import Sweep, Swept, forgettable
@@ -307,10 +307,17 @@ class CleanTracker:
         """
         for _ in self._tries(f"claiming {check_schema(schema)}/{table}/{file_name}"):
             newest = self._newest(schema, check_name("table", table), check_name("file_name", file_name))
+            clean = self.document(schema)
+            known = recorded_version(clean, table, file_name) or 0
+            if known > newest.version:
+                raise NotTrackedError(
+                    f"{schema}/{table}/{file_name} has a clean record of version {known}, and {newest.version} is the "
+                    "newest raw version: restore the raw document first"
+                )
             change = Reprocessing(
                 table=table,
                 file_name=file_name,
-                fence=claim_in(self.document(schema), table, file_name).get("fence", 0),
+                fence=claim_in(clean, table, file_name).get("fence", 0),
                 version=newest.version,
                 recorded_by=uuid.uuid4().hex,
             )

@@ -113,7 +113,8 @@ def check_key(what: str, value: object, schemas: Iterable[str]) -> str:
         InvalidNameError: It is no text, too long for S3, a place that the tracker keeps for itself, or a folder's.
     """
     key = check_text(what, value, at_most=MAX_KEY_BYTES)
-    documents = [of(schema) for schema in schemas for of in (raw_key, clean_key, older_clean_key)]
+    owners = (*schemas, key.partition("/")[0])  # another schema's documents are no place for a file, either
+    documents = [of(schema) for schema in owners for of in (raw_key, clean_key, older_clean_key)]
     if key in documents or key.startswith((INTERNAL_PREFIX, "/")) or key.endswith("/"):
         raise InvalidNameError(f"{what} must not be {shown(key)}: the tracker's own, or no key of a file")
     if any(part in (".", "..") for part in key.split("/")):

@@ -59,11 +59,17 @@ def span(what: str, bucket: str, key: str) -> Iterator[Note]:
         yield _to_nobody
         return
     tracer = _tracer(trace.get_tracer_provider())
-    with tracer.start_as_current_span(f"{SCOPE}.{what}", attributes={BUCKET: bucket, KEY: key}) as current:
+    with tracer.start_as_current_span(
+        f"{SCOPE}.{what}",
+        attributes={BUCKET: bucket, KEY: key},
+        record_exception=False,  # its message may hold what was stored
+        set_status_on_exception=False,
+    ) as current:
         try:
             yield lambda **numbers: current.set_attributes({f"{SCOPE}.{name}": many for name, many in numbers.items()})
         except Exception as error:
             current.set_attribute(ERROR, type(error).__qualname__)
+            current.set_status(trace.StatusCode.ERROR)
             raise
 
 

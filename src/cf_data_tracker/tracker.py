@@ -9,7 +9,6 @@ import uuid
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime, timezone
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from cf_data_tracker.audit import Audit, OnProgress, TakenIn, audit, to_take_in
@@ -26,7 +25,7 @@ from cf_data_tracker.rules.raw import record
 from cf_data_tracker.settings import Access, environment, raw_access
 from cf_data_tracker.stats import Stats
 from cf_data_tracker.store import Progress
-from cf_data_tracker.upload import MAX_WORKERS, Crew, NewUpload, Source, check_sources, place
+from cf_data_tracker.upload import MAX_WORKERS, Crew, NewUpload, Source, check_rival, check_sources, place
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -171,6 +170,12 @@ class Tracker:
             TrackerError: As `record` raises.
         """
         recordings = recordings_of(files, datetime.now(timezone.utc))  # noqa: TID251 - a face: here time comes in
+        outcomes = self._record_all(recordings, dry_run=dry_run)
+        for recording, outcome in zip(recordings, outcomes, strict=True):
+            check_same_content(recording.new.on_same_content, outcome)
+        return outcomes
+
+    def _record_all(self, recordings: Sequence[Recording], *, dry_run: bool) -> list[Recorded]:
         done: dict[str, Recorded] = {}
         for schema in dict.fromkeys(recording.new.schema for recording in recordings):
             ours = [recording for recording in recordings if recording.new.schema == schema]
@@ -179,8 +184,6 @@ class Tracker:
             else:
                 outcomes = self._connection.commit(raw_ledger(schema), ours)
             done.update(zip((recording.recorded_by for recording in ours), outcomes, strict=True))
-        for recording in recordings:
-            check_same_content(recording.new.on_same_content, done[recording.recorded_by])
         return [done[recording.recorded_by] for recording in recordings]
 
     def upload(  # noqa: PLR0913 - a file has that many properties
@@ -277,20 +280,31 @@ class Tracker:
 
         def place_one(new: NewUpload, progress: Progress) -> NewFile | Recorded:
             versions = known[new.schema, new.table, new.file_name]
-            placed = place(self._connection, new, versions, progress, dry_run=dry_run)
-            if isinstance(placed, Recorded):
-                check_same_content(new.on_same_content, placed)
-            return placed
+            return place(self._connection, new, versions, progress, dry_run=dry_run)
+
+        late: list[tuple[NewFile, Recorded]] = []
+
+        def record_placed(files: Sequence[NewFile]) -> Sequence[Recorded]:
+            now = datetime.now(timezone.utc)  # noqa: TID251 - as in `record_many`
+            outcomes = self._record_all(recordings_of(files, now), dry_run=dry_run)
+            late.extend((new, one) for new, one in zip(files, outcomes, strict=True) if not one.created)
+            return outcomes
 
         crew = Crew(
             place=place_one,
-            record=partial(self.record_many, dry_run=dry_run),
+            record=record_placed,
             progress=on_progress or _unheard,
             on_recorded=on_recorded or _unheard,
             clock=SURROUNDINGS.clock,
             workers=workers,
+            dry_run=dry_run,
         )
-        return crew.upload(listed)
+        done = crew.upload(listed)
+        for file, outcome in late:
+            check_rival(file, outcome, self._versions(file.schema, file.table, file.file_name))
+        for new, outcome in zip(listed, done, strict=True):
+            check_same_content(new.on_same_content, outcome)
+        return done
 
     def exists(self, schema: str, table: str, file_name: str, file: str) -> bool:
         """Return whether a file name has a file.
@@ -358,7 +372,7 @@ class Tracker:
 
         Those are taken in whose key is `SCHEMA/TABLE/FILE_NAME/FILE`, the oldest first, with the size, the ETag, the
         day and, where it was left with the object, the SHA-256 that it has now. A worker that is just about to record
-        one itself loses nothing by it.
+        one itself finds it recorded, with the dates of the object.
 
         Args:
             audit: What has found them.

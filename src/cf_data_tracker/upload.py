@@ -17,7 +17,7 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -34,7 +34,8 @@ from cf_data_tracker.errors import (
     TrackerError,
 )
 from cf_data_tracker.model import ON_SAME_CONTENT, FileVersion, NewFile, Recorded
-from cf_data_tracker.names import check_choice, check_key, check_name, check_schema, data_key, shown
+from cf_data_tracker.names import check_choice, check_key, check_name, check_schema, check_text, data_key, shown
+from cf_data_tracker.rules.audit import md5_of, sha256_of
 from cf_data_tracker.store import Conflict, Content, Head, Objects, Progress
 from cf_data_tracker.telemetry import span
 
@@ -95,6 +96,9 @@ class NewUpload:
         object.__setattr__(self, "file", check_name("file", self.file or _name_of(self.path_or_file)))
         key = self.key or data_key(self.schema, self.table, self.file_name, self.file)
         object.__setattr__(self, "key", check_key("key", key, [self.schema]))
+        for what in ("timestamp", "fyear", "upload_date"):
+            if getattr(self, what) is not None:
+                check_text(what, getattr(self, what))
         check_choice("on_same_content", self.on_same_content, ON_SAME_CONTENT)
 
 
@@ -124,7 +128,7 @@ def place(
     with content_of(new.path_or_file) as content:
         checksum = f"sha256:{content.sha256.hex()}"
         if there is not None:
-            _check_known(there, content.size, checksum)
+            _check_known(there, content)
             return _known(new, there.version, known, checksum)
         if new.on_same_content != "record" and (twin := _first_with(checksum, known)):
             return _known(new, twin.version, known, checksum)
@@ -152,6 +156,20 @@ def place(
     )
 
 
+def check_rival(new: NewFile, outcome: Recorded, known: Iterable[FileVersion]) -> None:
+    """Look whether a file that another worker recorded while this one was sent is the same.
+
+    Raises:
+        DifferentContentError: Under the same name, it recorded other bytes, from another key.
+    """
+    there = next((one for one in known if (one.version, one.file) == (outcome.version, new.file)), None)
+    if there is not None and sha256_of(there) not in (None, str(new.checksum).removeprefix("sha256:")):
+        raise DifferentContentError(
+            f"{new.schema}/{new.table}/{new.file_name} got {new.file} from another worker meanwhile, as version "
+            f"{there.version}, with other content; {new.s3_location} is in the bucket, and was not recorded"
+        )
+
+
 def check_sources(uploads: Sequence[NewUpload]) -> None:
     """Look at the files before anything is sent.
 
@@ -162,7 +180,12 @@ def check_sources(uploads: Sequence[NewUpload]) -> None:
     opened = [id(new.path_or_file) for new in uploads if not isinstance(new.path_or_file, (str, os.PathLike))]
     if len(set(opened)) < len(opened):
         raise InvalidNameError("one open file is given twice, and has one position: open it once for each")
+    keys: dict[tuple[str, str, str, str], str] = {}
     for new in uploads:
+        if keys.setdefault((new.schema, new.table, new.file_name, new.file), new.key) != new.key:
+            raise InvalidNameError(
+                f"{new.schema}/{new.table}/{new.file_name} would get {shown(new.file)} from two keys, and takes it once"
+            )
         if isinstance(new.path_or_file, (str, os.PathLike)):
             _regular(new.path_or_file)
 
@@ -285,14 +308,15 @@ def _is_same(objects: Objects, key: str, there: Head, content: Content) -> bool:
     return there.etag == content.md5.hex() or objects.sha256(key) == content.sha256
 
 
-def _check_known(there: FileVersion, size: int, checksum: str) -> None:
+def _check_known(there: FileVersion, content: Content) -> None:
     """Look whether a file that is known by its name is the one here, as far as the record tells."""
-    other_size = isinstance(there.file_size, int) and there.file_size != size
-    other_bytes = str(there.checksum).startswith("sha256:") and there.checksum != checksum
+    other_size = isinstance(there.file_size, int) and there.file_size != content.size
+    other_bytes = sha256_of(there) not in (None, content.sha256.hex()) or md5_of(there) not in (None, content.md5.hex())
     if other_size or other_bytes:
         raise DifferentContentError(
             f"{there.schema}/{there.table}/{there.file_name} has {there.file} as version {there.version} already, with "
-            f"other content ({there.file_size} bytes there, {size} here); nothing was sent: give the file another name"
+            f"other content ({there.file_size} bytes there, {content.size} here); nothing was sent: give the file "
+            "another name"
         )
 
 
@@ -375,7 +399,8 @@ def _regular(path: "str | os.PathLike[str]") -> None:
 
 def _name_of(source: object) -> str:
     if isinstance(source, (str, os.PathLike)):
-        return PurePath(os.fspath(source)).name or os.path.basename(os.path.realpath(source))  # noqa: PTH119 - of "."
+        path = os.fsdecode(source)
+        return PurePath(path).name or os.path.basename(os.path.realpath(path))  # noqa: PTH119 - of "."
     if not hasattr(source, "read"):
         raise InvalidNameError(f"path_or_file must be a path or an open binary file, got {shown(source)}")
     name = getattr(source, "name", None)
@@ -385,7 +410,7 @@ def _name_of(source: object) -> str:
 
 
 def _shown(source: Any) -> str:  # noqa: ANN401 - whatever was handed in
-    return os.fspath(source) if isinstance(source, (str, os.PathLike)) else str(getattr(source, "name", "the file"))
+    return os.fsdecode(source) if isinstance(source, (str, os.PathLike)) else str(getattr(source, "name", "the file"))
 
 
 @dataclass
@@ -407,6 +432,7 @@ class Crew:
     on_recorded: Callable[[Recorded], object]
     clock: Callable[[], float]
     workers: int
+    dry_run: bool = False
     _outcomes: dict[int, Recorded] = field(default_factory=dict)
     _placed: dict[int, NewFile] = field(default_factory=dict)
     _recorded_at: float = 0.0
@@ -451,7 +477,8 @@ class Crew:
                     self._note(numbers[future], future.result())
             if failed:  # no more are begun; those that are under way come to their end
                 waiting = {future for future in waiting if not future.cancel()}
-            if len(self._placed) >= TOGETHER or self.clock() - self._recorded_at >= SECONDS_TOGETHER:
+            late = len(self._placed) >= TOGETHER or self.clock() - self._recorded_at >= SECONDS_TOGETHER
+            if late and not self.dry_run:  # which goes by the document as it is: all at once
                 self._record()
         for future in failed:
             future.result()

@@ -57,7 +57,7 @@ class _Grown:
 
     def take(self, recording: Recording) -> Recorded:
         entry = self.known.get(recording.new.file)
-        twin = self.contents.get(recording.new.checksum or "")
+        twin = self.contents.get(recording.new.checksum) if recording.new.checksum else None
         if entry is None and twin is not None and recording.new.on_same_content != "record":
             return replace(_recorded(recording, twin), created=False, same_content_as=twin["version"])
         if entry is None:

@@ -226,7 +226,8 @@ class S3Objects:
             with self._store.asking(PUT, key):
                 client.complete_multipart_upload(**upload, MultipartUpload=parts, IfNoneMatch="*")
         except Conflict:
-            client.abort_multipart_upload(**upload)
+            with suppress(client.exceptions.ClientError):  # some stores end it with the refusal
+                client.abort_multipart_upload(**upload)
             return True
         finally:
             with suppress(Unanswered, DeniedError):
@@ -252,6 +253,15 @@ class _CreateOnly:
     def put_object(self, **params: Any) -> object:  # noqa: ANN401 - boto3's to check
         """PUT where nothing is."""
         return self._client.put_object(**params, IfNoneMatch="*", **_digest(self._client, self._content))
+
+    def create_multipart_upload(self, **params: Any) -> object:  # noqa: ANN401 - boto3's to check
+        """Begin, again if there is no answer: what was begun and is not known of is for the lifecycle rule."""
+
+        def once() -> object:
+            with self._store.asking(PUT, params["Key"]):
+                return self._client.create_multipart_upload(**params)
+
+        return self._patiently(once)
 
     def upload_part(self, *, Body: BinaryIO, **params: Any) -> object:  # noqa: ANN401, N803 - boto3's
         """PUT a part, again if there is no answer: two of one number are one."""
