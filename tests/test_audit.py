@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from cf_data_tracker.audit import Audit
 from cf_data_tracker.connection import Connection
 from cf_data_tracker.document import to_bytes
-from cf_data_tracker.errors import InvalidNameError, ReadDeniedError, StoreError
+from cf_data_tracker.errors import DocumentVanishedError, InvalidNameError, ReadDeniedError, StoreError
 from cf_data_tracker.model import NewFile
 from cf_data_tracker.names import clean_key, older_clean_key
 from cf_data_tracker.rules.audit import Finding
@@ -512,6 +512,19 @@ def test_an_audit_finds_what_a_look_at_each_would(recorded: dict[str, int], ther
 
 class TestRecordingOrphans:
     """Objects without a record are taken in as what they are."""
+
+    def test_a_vanished_document_is_restored_first(self) -> None:
+        """Where the bucket keeps what the document was, a new one would give other numbers: that is an error."""
+        bucket = MemoryStore(versioned=True)
+        bucket.write(key_of(), b"first", replacing=None)
+        record(tracker_over(bucket))
+        bucket.delete("vitals/vitals_version_info.json")
+        other = tracker_over(bucket)
+        audit = other.audit("vitals")
+        assert not audit.tracked
+        with pytest.raises(DocumentVanishedError, match="Restore it"):
+            other.record_orphans(audit)
+        assert other.document("vitals") is None
 
     def test_they_are_recorded_and_the_audit_is_clean(self, bucket: Bucket, tracker: Tracker) -> None:
         """The oldest first, with size, ETag, day and checksum, by one commit."""

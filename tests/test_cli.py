@@ -214,7 +214,7 @@ def test_every_property_of_a_file_can_be_given() -> None:
         (["record", "vitals", "births"], "FILE_NAME, FILE, --size, --location missing"),
         (["record", "vitals", "births", "FY2023", "q1.zip", "--size", "0"], "--location missing"),
         (
-            ["record", "--from", "-", "vitals", "--size", "5", "--upload-date", "x"],
+            ["record", "--from", "-", "vitals", "--size", "5", "--upload-date", "2024-03-01"],
             "leave out SCHEMA, --size, --upload",
         ),
     ],

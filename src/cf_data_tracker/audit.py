@@ -30,7 +30,7 @@ from cf_data_tracker.document import (
     versions_of,
 )
 from cf_data_tracker.engine.commit import Target
-from cf_data_tracker.errors import InvalidNameError, StoreError
+from cf_data_tracker.errors import DeniedError, InvalidNameError, StoreError
 from cf_data_tracker.model import FileVersion, NewFile, Recorded
 from cf_data_tracker.names import clean_key, older_clean_key, raw_key
 from cf_data_tracker.rules.audit import (
@@ -56,7 +56,7 @@ from cf_data_tracker.rules.audit import (
     without,
 )
 from cf_data_tracker.rules.clean import carry_over
-from cf_data_tracker.store import Head, Listed, Page
+from cf_data_tracker.store import Head, Listed, Page, vanished
 
 OnProgress: TypeAlias = Callable[[int], object]
 """Is told how many more objects were listed."""
@@ -320,6 +320,20 @@ def _why(doubt: _Doubt) -> str:
     recorded = "ETag" if doubt.content is Content.OTHER_ETAG else "MD5"
     sure = "; --deep reads it, and is sure" if sha256_of(doubt.version) else ""
     return f"its ETag, {doubt.found.etag}, is not the recorded {recorded}{sure}"
+
+
+def check_never_there(connection: Connection, key: str) -> None:
+    """Look whether the bucket keeps what a document that is not there was.
+
+    Raises:
+        DocumentVanishedError: It does.
+    """
+    try:
+        kept = connection.about("versions", lambda objects: objects.versions(key), key)
+    except DeniedError:
+        return  # nobody here can know
+    if kept:
+        raise vanished(connection.store.location(key))
 
 
 def to_take_in(

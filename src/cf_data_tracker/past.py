@@ -410,7 +410,7 @@ class _Restoration:
         more = f" and {len(self._lost) - SHOWN} more" if len(self._lost) > SHOWN else ""
         return (
             f"{self._source} lacks what {self._archive.location} has had since: {'; '.join(named)}{more}. Nothing was "
-            "written. Restore a later one, or say that these may be lost (discard)"
+            "written. Restore a later one, or say that these may be lost (--discard, discard=True)"
         )
 
 

@@ -11,7 +11,7 @@ from dataclasses import asdict, replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-from cf_data_tracker.audit import Audit, OnProgress, TakenIn, audit, to_take_in
+from cf_data_tracker.audit import Audit, OnProgress, TakenIn, audit, check_never_there, to_take_in
 from cf_data_tracker.connection import SURROUNDINGS, Connection
 from cf_data_tracker.document import Document, raw_document, table_name_of, tables_of, versions_of
 from cf_data_tracker.engine.combine import Ledger
@@ -379,8 +379,12 @@ class Tracker:
             dry_run: Whether to say what would come of it, and write nothing.
 
         Raises:
+            DocumentVanishedError: The document is gone, and the bucket keeps what it was. Restore it first: a new one
+                would begin with other numbers.
             TrackerError: As `record` raises.
         """
+        if not audit.tracked:
+            check_never_there(self._connection, raw_key(audit.schema))
         files, left = to_take_in(self._connection, audit, self.document(audit.schema))
         recorded = self.record_many(files, dry_run=dry_run)
         return TakenIn(recorded=tuple(recorded), left=tuple(left))
@@ -473,7 +477,7 @@ def check_same_content(asked: str, outcome: Recorded) -> None:
     if asked == "error" and outcome.same_content_as == outcome.version:
         raise SameContentError(
             f"{outcome.file} has the same content as version {outcome.version} of {outcome.schema}/{outcome.table}/"
-            f"{outcome.file_name}, and was not recorded: on_same_content='record' would"
+            f"{outcome.file_name}, and was not recorded: to record it all the same, say record (on_same_content)"
         )
 
 

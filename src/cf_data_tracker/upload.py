@@ -392,9 +392,9 @@ def _regular(path: "str | os.PathLike[str]") -> None:
     with _telling(name):
         mode = os.stat(path).st_mode  # noqa: PTH116 - as above
     if stat.S_ISDIR(mode):
-        raise LocalFileError(f"{name} is a directory: upload the files in it")
+        raise LocalFileError(f"{name} is a directory: upload the files in it; nothing was sent")
     if not stat.S_ISREG(mode):
-        raise LocalFileError(f"{name} is no regular file: open it and hand it in, or save it first")
+        raise LocalFileError(f"{name} is no regular file: save it first, or open it and hand it in; nothing was sent")
 
 
 def _name_of(source: object) -> str:

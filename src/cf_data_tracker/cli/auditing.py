@@ -15,7 +15,7 @@ from cf_data_tracker.cli.failure import Code
 from cf_data_tracker.cli.options import AsJson, Bucket, EndpointUrl, Schema, Timeout, open_tracker
 from cf_data_tracker.cli.output import counted, say, say_check, say_json
 from cf_data_tracker.cli.recording import show
-from cf_data_tracker.errors import NotTrackedError
+from cf_data_tracker.errors import InvalidNameError, NotTrackedError
 
 if TYPE_CHECKING:
     from cf_data_tracker.audit import Audit, TakenIn
@@ -53,6 +53,8 @@ def audit(  # noqa: PLR0913 - one parameter an option
 
     Exit code 5 where something is wrong, or still is; 3 where the schema is not tracked.
     """
+    if dry_run and not record_orphans:
+        raise InvalidNameError("--dry-run goes with --record-orphans: without it, nothing is written anyway")
     tracker = open_tracker(bucket, endpoint_url, timeout)
     with counting("object") as listed:
         found = tracker.audit(schema, deep=deep, min_age=min_age, on_progress=listed)
@@ -107,7 +109,10 @@ def _untracked(found: "Audit") -> str:
     if not found.objects:
         return what
     there = counted(found.objects, "object")
-    return f"{what}, though {there} under {found.schema}/ (audit --record-orphans takes such in)"
+    return (
+        f"{what}, though {there} under {found.schema}/. If it had one, bring that back first: "
+        "verify --history, restore. If it never had, audit --record-orphans takes them in"
+    )
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Work on the clean side: `claims`, `reprocess`, `sweep`. Claiming itself is for the workers, in Python."""
 
+import dataclasses
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -100,7 +101,7 @@ def sweep(  # noqa: PLR0913 - one parameter an option
     tracker = open_clean_tracker(raw_bucket, clean_bucket, endpoint_url, timeout)
     swept = tracker.sweep(schema, older_than=max(older_than * A_DAY, 0.001), dry_run=not delete)
     if as_json:
-        say_json(swept)
+        say_json([{**dataclasses.asdict(one), "deleted": delete and one.left is None} for one in swept])
     else:
         _say(swept, delete=delete)
 

@@ -3,6 +3,7 @@
 The faces are imported when they are opened: they bring boto3's settings, the engine and what it stands on.
 """
 
+import datetime as dt
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -18,6 +19,16 @@ A_DAY: Final = 86_400.0
 def _seconds(value: float) -> float:
     if not 0 < value <= A_DAY:
         raise typer.BadParameter(f"{value} is not more than 0 and at most a day ({A_DAY:.0f})")
+    return value
+
+
+def _day(value: str | None) -> str | None:
+    try:
+        day = dt.date.fromisoformat(value) if value is not None else None
+    except ValueError:
+        day = None
+    if value is not None and (day is None or day.isoformat() != value):
+        raise typer.BadParameter(f"{value!r} is no day like 2024-03-01")
     return value
 
 
@@ -52,6 +63,10 @@ SameContent = Annotated[
         help="Where the file name has these bytes already, by their checksum: record (which is what is done), skip or "
         "error.",
     ),
+]
+UploadDate = Annotated[
+    str | None,
+    typer.Option("--upload-date", metavar="DATE", callback=_day, help="YYYY-MM-DD; today, in UTC, if left out."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

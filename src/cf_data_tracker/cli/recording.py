@@ -10,7 +10,7 @@ from typing import Annotated, Any, BinaryIO, Final
 import typer
 
 from cf_data_tracker.cli.lines import REQUIRED, new_files
-from cf_data_tracker.cli.options import AsJson, Bucket, EndpointUrl, SameContent, Timeout, open_tracker
+from cf_data_tracker.cli.options import AsJson, Bucket, EndpointUrl, SameContent, Timeout, UploadDate, open_tracker
 from cf_data_tracker.cli.output import counted, note, say, say_json
 from cf_data_tracker.errors import InvalidNameError
 from cf_data_tracker.model import NewFile, Recorded
@@ -37,9 +37,7 @@ def record(  # noqa: PLR0913 - one parameter an option
     fyear: Annotated[
         str | None, typer.Option("--fyear", metavar="TEXT", help="Its fiscal year; FY and this year if left out.")
     ] = None,
-    upload_date: Annotated[
-        str | None, typer.Option("--upload-date", metavar="DATE", help="YYYY-MM-DD; today, in UTC, if left out.")
-    ] = None,
+    upload_date: UploadDate = None,
     checksum: Annotated[
         str | None, typer.Option("--checksum", metavar="TEXT", help="A checksum of its bytes, if known.")
     ] = None,

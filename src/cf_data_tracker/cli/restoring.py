@@ -19,7 +19,9 @@ def restore(  # noqa: PLR0913 - one parameter an option
     to_version: Annotated[
         str | None,
         typer.Option(
-            "--to-version", metavar="ID", help="In place of a revision, the S3 version of a document that has none."
+            "--to-version",
+            metavar="ID",
+            help="In place of a revision, the S3 version of a document that has none, or the number of another.",
         ),
     ] = None,
     discard: Annotated[bool, typer.Option("--discard", help="Let versions be lost that were recorded since.")] = False,

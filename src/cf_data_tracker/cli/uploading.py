@@ -17,9 +17,10 @@ from cf_data_tracker.cli.options import (
     Schema,
     Table,
     Timeout,
+    UploadDate,
     open_tracker,
 )
-from cf_data_tracker.cli.output import counted
+from cf_data_tracker.cli.output import counted, note
 from cf_data_tracker.cli.recording import show
 from cf_data_tracker.errors import InvalidNameError
 from cf_data_tracker.model import Recorded
@@ -40,9 +41,7 @@ def upload(  # noqa: PLR0913 - one parameter an option
     fyear: Annotated[
         str | None, typer.Option("--fyear", metavar="TEXT", help="The fiscal year; FY and this year if left out.")
     ] = None,
-    upload_date: Annotated[
-        str | None, typer.Option("--upload-date", metavar="DATE", help="YYYY-MM-DD; today, in UTC, if left out.")
-    ] = None,
+    upload_date: UploadDate = None,
     on_same_content: SameContent = None,
     workers: Annotated[int, typer.Option("--workers", min=1, max=256, help="Files that are sent at once.")] = 8,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would come of it; send nothing.")] = False,
@@ -63,6 +62,9 @@ def upload(  # noqa: PLR0913 - one parameter an option
         raise InvalidNameError("--file and --key are for one file: upload others by themselves")
     if os.path.isfile(file_name) and not os.path.exists(paths[0]):  # noqa: PTH110, PTH113 - as in _size
         raise InvalidNameError("the files come first: upload PATH... SCHEMA TABLE FILE_NAME")
+    for name in (schema, table):
+        if os.path.isfile(name):  # noqa: PTH113 - as in _size
+            raise InvalidNameError(f"{name} is a file here: one of SCHEMA TABLE FILE_NAME is missing after the files")
     uploads = [
         NewUpload(
             path_or_file=path,
@@ -84,6 +86,9 @@ def upload(  # noqa: PLR0913 - one parameter an option
             done = tracker.upload_many(
                 uploads, workers=workers, on_progress=sent, on_recorded=recorded(done), dry_run=dry_run
             )
+    except KeyboardInterrupt:
+        note("interrupted: the same command does the rest")
+        raise
     finally:  # what was recorded before another failed is told as well
         if done:
             show(done, as_json=as_json, one=len(paths) == 1, dry_run=dry_run)
@@ -107,16 +112,17 @@ def _progress(paths: Sequence[str], *, shown: bool) -> Iterator[Told]:
         DownloadColumn(),
         TimeRemainingColumn(),
         console=Console(stderr=True),
+        transient=True,  # in the end the lines say all
     )
     with bars:
         task = bars.add_task(counted(len(paths), "file"), total=sum(map(_size, paths)))
 
         def recorded(done: list[Recorded]) -> Callable[[Recorded], object]:
-            def note(outcome: Recorded) -> None:
+            def tell(outcome: Recorded) -> None:
                 done.append(outcome)
                 bars.update(task, description=f"{len(done)} of {counted(len(paths), 'file')} recorded")
 
-            return note
+            return tell
 
         yield (lambda sent: bars.advance(task, sent)), recorded
 
