@@ -88,6 +88,11 @@ RAW_RULES_IN_SHORT: Final = (*RAW_RULES, "-k", "numbers_are or recording_again o
 CLEAN_RULES: Final = ("tests/test_clean_rules.py",)
 DOCUMENT: Final = ("tests/test_document.py",)
 MEMORY: Final = ("tests/test_store_contract.py", "-k", "memory")
+EVERY_WAY: Final = ("tests/simulation/test_exhaustive.py", "-k", "small_plan")
+GIVEN_UP: Final = ("tests/simulation/test_exhaustive.py", "-k", "small_plan and given and soon")
+BOTH_PUBLISH: Final = ("tests/simulation/test_exhaustive.py", "-m", "prove", "-k", "workers and publishing")
+AT_RANDOM: Final = ("tests/simulation/test_random.py", "-k", "test_random_runs_keep_the_laws")
+THREADS: Final = ("tests/simulation/test_threads.py", "-k", "told_the_truth")
 
 MUTANTS: Final = (
     *_ways(
@@ -472,6 +477,67 @@ MUTANTS: Final = (
         ),
     ),
     *_ways(
+        "engine/combine.py",
+        EVERY_WAY,
+        (
+            "what the rule said of one document is written over the next",
+            "        if not last or last[0][0] is not document:\n",
+            "        if not last:\n",
+        ),
+        often=True,
+    ),
+    *_ways(
+        "engine/commit.py",
+        EVERY_WAY,
+        (
+            "whoever combines writes whatever is there",
+            "replacing=base.etag, waiting=waiting)",
+            (
+                "replacing=__import__('cf_data_tracker.store').store.ANYTHING if waiting else base.etag, "
+                "waiting=waiting)"
+            ),
+        ),
+    ),
+    *_ways(
+        "engine/inbox.py",
+        BOTH_PUBLISH,
+        (
+            "whatever is listed is deleted at once",
+            "        return list(self._readable(keys))\n",
+            "        entries = list(self._readable(keys))\n        self.remove(keys)\n        return entries\n",
+        ),
+    ),
+    *_ways(
+        "engine/commit.py",
+        GIVEN_UP,
+        (
+            "a conflict ends all doubt of what was sent before",
+            "            self._lost = signal.certain\n            raise\n",
+            "            self._lost = signal.certain\n            self._unanswered.clear()\n            raise\n",
+        ),
+    ),
+    *_ways(
+        "engine/combine.py",
+        AT_RANDOM,
+        (
+            "what is found beside a write is deleted before it is taken along",
+            "        self._inbox.crowd = len(self._standing.found)\n",
+            (
+                "        self._inbox.crowd = len(self._standing.found)\n"
+                "        self._inbox.remove(entry.key for entry in found)\n"
+            ),
+        ),
+    ),
+    *_ways(
+        "engine/batch.py",
+        THREADS,
+        (
+            "whom an interrupted leader carried is told that nothing was written",
+            "member.in_doubt, member.carried = member.carried, True",
+            "member.in_doubt, member.carried = False, True",
+        ),
+    ),
+    *_ways(
         "entries.py",
         ENTRIES,
         (
@@ -667,14 +733,18 @@ MUTANTS: Final = (
             "if True:",
         ),
         (
-            "a batch of records is as many revisions",
-            '{**grown, "revision": (document or {}).get("revision", 0) + 1}',
-            "{**grown}",
-        ),
-        (
             "a version that a newer one has superseded is pending",
             "if key not in newest or version.version > newest[key].version:",
             "if key not in newest or version.version < newest[key].version:",
+        ),
+    ),
+    *_ways(
+        "rules/claims.py",
+        CLEAN_RULES,
+        (
+            "a batch of records is as many revisions",
+            '{**grown, "revision": (document or {}).get("revision", 0) + 1}',
+            "{**grown}",
         ),
     ),
     *_ways(
@@ -861,26 +931,26 @@ MUTANTS: Final = (
         MEMORY,
         (
             "a list begins with what it is to begin after",
-            "key.encode() > start and",
-            "key.encode() >= start and",
+            "first = bisect_right(self._keys, after)",
+            "first = bisect_left(self._keys, after)",
         ),
         (
             "a list has no end",
-            "return sorted(keys, key=str.encode)[:1000]",
-            "return sorted(keys, key=str.encode)",
+            "return list(islice(self._under(prefix, after), 1000))",
+            "return list(self._under(prefix, after))",
         ),
         (
             "a deleted object is gone for good though versions are kept",
             (
-                "                if self._versioned:\n                    self._put(key, None)\n                else:\n"
-                "                    self._objects.pop(key, None)\n"
+                "                if self._versioned:\n                    self._put(key, None)\n"
+                "                elif self._objects.pop(key, None):\n"
             ),
-            "                self._objects.pop(key, None)\n",
+            "                if self._objects.pop(key, None):\n",
         ),
         (
             "erasing one version erases all",
-            "            if left:\n",
-            "            if False:\n",
+            "if left := [kept for kept in self._objects.get(key, ()) if kept.name != version]:",
+            "if left := [kept for kept in () if kept.name != version]:",
         ),
     ),
     *_ways(

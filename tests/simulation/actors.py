@@ -6,16 +6,17 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, TypeAlias, TypeVar
 
+from greenlet import GreenletExit, getcurrent
+
 from cf_data_tracker.engine.combine import Combiner, Ledger
 from cf_data_tracker.engine.commit import Engine, Patience, Surroundings
 from cf_data_tracker.errors import TrackerError
 from cf_data_tracker.stats import Tally
-from cf_data_tracker.store import Replacing, Stored, Unchanged, Written
+from cf_data_tracker.store import Conflict, Replacing, Stored, Unanswered, Unchanged, Written
 from cf_data_tracker.stores.memory import MemoryStore
 from fates import INBOX
-from simulation.books import Book, Came
-from simulation.laws import Laws
-from simulation.plans import Part, Plan
+from simulation.books import Book, Came, the_same
+from simulation.plans import REFUSALS, Befalls, Part, Plan
 from simulation.threads import Batch, Door, Thread
 
 T = TypeVar("T")
@@ -31,7 +32,7 @@ class Call:
     Attributes:
         kind: Of the document `read` or `write`, of the inbox `publish`, `list`, `fetch` or `delete`.
         what: All that can be said of it.
-        apply: Puts it to the store.
+        apply: Puts it to a store.
         key: The key, if there is one.
         body: What is to be written.
         replacing: What that is to replace.
@@ -40,7 +41,7 @@ class Call:
 
     kind: str
     what: tuple[object, ...]
-    apply: Callable[[], Any]
+    apply: Callable[[MemoryStore], Any]
     key: str = ""
     body: bytes = b""
     replacing: Replacing = None
@@ -54,6 +55,20 @@ class Held:
     answer: object = None
 
 
+class Playing(Protocol):
+    """What plays a thread."""
+
+    @property
+    def dead(self) -> bool:
+        """Whether it has come to an end."""
+
+    def switch(self, answer: object) -> Any:  # noqa: ANN401 - what it waits for next
+        """Hear an answer, and return what is asked next."""
+
+    def throw(self, error: type[BaseException]) -> object:
+        """End."""
+
+
 @dataclass(eq=False, slots=True)
 class Actor:
     """A thread of a worker: one that records, or that does what is to be done beside.
@@ -62,7 +77,7 @@ class Actor:
         worker: Whose it is.
         number: Its number among the worker's.
         records: Whether it records.
-        thread: Its greenlet.
+        thread: What plays it.
         asks: What it waits for; an actor: for its end.
         began: How many states there had been when its call began; `None`: its first request is to come.
         unheard: Whether in this call anything was published, or written without an answer.
@@ -71,10 +86,10 @@ class Actor:
         error: What it raised.
     """
 
-    worker: "Worker"
+    worker: "Player"
     number: int
     records: bool
-    thread: Thread
+    thread: Playing
     asks: "Asks | None" = None
     began: int | None = None
     unheard: bool = False
@@ -118,12 +133,14 @@ Turn: TypeAlias = Actor | Late | Tired
 
 
 class Hub(Protocol):
-    """What actors ask of the run."""
+    """What players ask of the run."""
 
     plan: Plan
-    memory: MemoryStore
     book: Book[Any]
-    laws: Laws
+
+    @property
+    def memory(self) -> MemoryStore:
+        """The store."""
 
     @property
     def current(self) -> Actor:
@@ -132,17 +149,65 @@ class Hub(Protocol):
     def chooses(self, what: str) -> bool:
         """Return what the dice say."""
 
-    def wait(self, worker: "Worker", asks: Asks) -> object:
+    def wait(self, worker: "Player", asks: Asks) -> object:
         """Let others go on, and return the answer, or raise it."""
 
-    def begin(self, worker: "Worker", task: Callable[[], object], *, records: bool = False) -> Actor:
+    def begin(self, worker: "Player", task: Callable[[], object], *, records: bool = False) -> Actor:
         """Begin a thread of a worker."""
+
+    def begun(self, actor: Actor) -> None:
+        """Let a thread play, when its turn has come."""
+
+    def called(self, actor: Actor, recordings: Sequence[Any]) -> None:
+        """Hear that a thread begins a call."""
 
     def acknowledged(self, actor: Actor, recordings: Sequence[Any], outcomes: Sequence[Came]) -> None:
         """Hear what a thread was told."""
 
     def refused(self, actor: Actor, recordings: Sequence[Any], error: TrackerError) -> None:
         """Hear that a thread was told an error."""
+
+
+class Stage:
+    """Where greenlets play the threads of workers."""
+
+    def __init__(self) -> None:
+        self._hub = getcurrent()
+        self._current: Actor | None = None
+
+    @property
+    def current(self) -> Actor:
+        """Who is playing just now."""
+        assert self._current is not None
+        return self._current
+
+    def begin(self, worker: "Player", task: Callable[[], object], *, records: bool = False) -> Actor:
+        """Begin a thread of a worker."""
+
+        def run(_: object) -> None:
+            try:
+                actor.result = task()
+            except (Unanswered, Conflict, TrackerError) as error:
+                actor.error = error
+
+        thread = Thread(run, parent=self._hub)
+        thread.wait = lambda door: self.wait(worker, door)
+        actor = Actor(worker, len(worker.actors), records, thread)
+        self.begun(actor)
+        return actor
+
+    def wait(self, worker: "Player", asks: object) -> object:
+        """Let others go on, and return the answer, or raise it."""
+        if worker.dead:
+            raise GreenletExit
+        answer: object = self._hub.switch(asks)
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+    def begun(self, actor: Actor) -> None:
+        """Let a thread play, when its turn has come."""
+        raise NotImplementedError
 
 
 class Chance(float):
@@ -171,18 +236,19 @@ class Asking:
         """Ask for an object."""
         kind = "fetch" if key.startswith(INBOX) else "read"
         answer: Stored | Unchanged | None = self._ask(
-            Call(kind, (kind, key), lambda: self._memory.read(key, unless=unless), key=key)
+            Call(kind, (kind, key), lambda memory: memory.read(key, unless=unless), key=key)
         )
         return answer
 
     def write(self, key: str, body: bytes, *, replacing: Replacing, waiting: int = 0) -> Written:
         """Ask for an object to be written."""
         publishing = key.startswith(INBOX)
+        body = the_same(body)
         answer: Written = self._ask(
             Call(
                 "publish" if publishing else "write",
                 ("publish", key) if publishing else ("write", key, "on", replacing, "waiting", waiting),
-                lambda: self._memory.write(key, body, replacing=replacing, waiting=waiting),
+                lambda memory: memory.write(key, body, replacing=replacing, waiting=waiting),
                 key=key,
                 body=body,
                 replacing=replacing,
@@ -195,51 +261,41 @@ class Asking:
         """Ask what is there."""
         page = self._hub.plan.page
         what = ("list", "after", after) if after else ("list",)
-        keys: list[str] = self._ask(Call("list", what, lambda: self._memory.list(prefix, after=after)[:page]))
+        keys: list[str] = self._ask(Call("list", what, lambda memory: memory.list(prefix, after=after)[:page]))
         return keys
 
     def delete(self, *keys: str) -> None:
         """Ask for objects to be deleted."""
-        self._ask(Call("delete", ("delete", *keys), lambda: self._memory.delete(*keys)))
+        self._ask(Call("delete", ("delete", *keys), lambda memory: memory.delete(*keys)))
 
     def erase(self, key: str, version: str) -> None:
         """Ask for a version to be deleted."""
-        self._ask(Call("delete", ("erase", key, version), lambda: self._memory.erase(key, version)))
+        self._ask(Call("delete", ("erase", key, version), lambda memory: memory.erase(key, version)))
 
     def _ask(self, call: Call) -> Any:  # noqa: ANN401 - each kind has an answer of its own
         return self._hub.wait(self._worker, call)
 
 
-class Worker:
-    """A process that records, with a time of its own, which requests take and waiting lets pass.
+class Player:
+    """Plays a worker.
 
     Attributes:
         name: A letter.
-        now: Its time.
+        part: What it does.
         dead: Whether it has died.
         started: Whether it has had its first turn.
         past: All that it was ever told, as a number.
         actors: Its threads.
-        listed: Whether its next write carries what it found in the inbox.
-        shut: Whether it has been refused something, and so may see nothing of the inbox any more.
     """
 
-    def __init__(self, hub: Hub, name: str, part: Part, attempts: int) -> None:
-        self._hub = hub
+    past: int
+
+    def __init__(self, name: str, part: Part) -> None:
         self.name = name
         self.part = part
-        self.now = 0.0
         self.dead = False
         self.started = False
-        self.past = hash(name)
         self.actors: list[Actor] = []
-        self.listed = False
-        self.shut = False
-        surroundings = Surroundings(clock=lambda: self.now, sleep=self._sleep, random=self._random, beside=self._beside)
-        patience = Patience(attempts=attempts, seconds=PATIENCE)
-        self.engine = Engine(Asking(hub, self), Tally(), patience, surroundings)
-        self._combiner = Combiner(self.engine, part.tuning) if part.tuning is not None else None
-        self._batch: Batch[Any, Any] | None = Batch(self._commit, PATIENCE) if part.threads > 1 else None
 
     @property
     def gone(self) -> bool:
@@ -248,19 +304,70 @@ class Worker:
 
     def enter(self) -> None:
         """Begin its threads."""
-        for number in range(self.part.threads):
-            self._hub.begin(self, partial(self._play, number), records=True)
-        if self._hub.plan.slow:
-            self._hub.begin(self, self._read)
+        raise NotImplementedError
 
-    def remember(self, *told: object) -> None:
-        """Add to what it was told."""
-        self.past = hash((self.past, *told))
+    def hear(self, actor: Actor, call: Call, befalls: Befalls, answer: object) -> None:
+        """Hear what came of a request, before the thread does that made it."""
+        raise NotImplementedError
 
     def heard_nothing(self) -> None:
         """Let those who are in a call know that what they asked for may have been done."""
         for actor in self.actors:
             actor.unheard = True
+
+    def remember(self, *told: object) -> None:
+        """Add to what it was told, unless that is known from elsewhere."""
+
+    def bury(self) -> None:
+        """Let it be gone."""
+        self.dead = True
+        for actor in self.actors:
+            while actor.thread and not actor.thread.dead:
+                actor.thread.throw(GreenletExit)
+
+
+class Worker(Player):
+    """A process that records, with a time of its own, which requests take and waiting lets pass.
+
+    Attributes:
+        now: Its time.
+        forgot: Whether of all that it was told, no more is left than matters.
+        listed: Whether its next write carries what it found in the inbox.
+        shut: Whether it has been refused something, and so may see nothing of the inbox any more.
+    """
+
+    def __init__(self, hub: Hub, name: str, part: Part, attempts: int) -> None:
+        super().__init__(name, part)
+        self._hub = hub
+        self.now = 0.0
+        self.past = hash(name)
+        self.forgot = False
+        self.listed = False
+        self.shut = False
+        surroundings = Surroundings(clock=lambda: self.now, sleep=self._sleep, random=self._random, beside=self._beside)
+        patience = Patience(attempts=attempts, seconds=PATIENCE)
+        self.engine = Engine(Asking(hub, self), Tally(), patience, surroundings)
+        self._combiner = Combiner(self.engine, part.tuning) if part.tuning is not None else None
+        self._batch: Batch[Any, Any] | None = Batch(self._commit, PATIENCE) if part.threads > 1 else None
+
+    def enter(self) -> None:
+        """Begin its threads."""
+        for number in range(self.part.threads):
+            self._hub.begin(self, partial(self._play, number), records=True)
+        if self._hub.plan.slow:
+            self._hub.begin(self, self._read)
+
+    def hear(self, actor: Actor, call: Call, befalls: Befalls, answer: object) -> None:
+        """Hear what came of a request, before the thread does that made it."""
+        self.now += 0.06
+        self.remember(actor.number, as_told(answer))
+        self.shut = self.shut or befalls in REFUSALS
+        if actor.records and call.kind in ("list", "write"):
+            self.listed = call.kind == "list" and not isinstance(answer, BaseException) and not self.shut
+
+    def remember(self, *told: object) -> None:
+        """Add to what it was told."""
+        self.past = hash((self.past, *told))
 
     def _play(self, thread: int) -> None:
         """Do a thread's share of the part."""
@@ -274,13 +381,14 @@ class Worker:
 
     def _pause(self) -> None:
         """Be idle for a while, perhaps for so long that what it knew of others is forgotten."""
-        if self._hub.plan.idles and self._combiner is not None and self._hub.chooses("idle"):
+        if self._combiner is not None and self._hub.chooses("idle"):
             self.now += 1000.0
             self.remember("idle")
 
     def _forget(self, number: int) -> None:
         """Forget how a commit was done, where nothing but what is carried matters any more."""
         if self._combiner is None and self._batch is None and not self._hub.plan.slow:
+            self.forgot = True
             self.past = hash((self.name, number, self.engine.carried[self._hub.book.ledger.key].etag))
 
     def _read(self) -> None:
@@ -292,10 +400,8 @@ class Worker:
     def _call(self, files: Sequence[str], call: str) -> bool:
         """Record files in one commit, and return whether that is done."""
         actor = self._hub.current
-        actor.began = self._hub.laws.moment if self._batch is not None else None
-        actor.unheard = actor.interrupted = False
         recordings = [self._hub.book.recording(file, f"{call}{place}") for place, file in enumerate(files)]
-        self._hub.laws.asked(recordings)
+        self._hub.called(actor, recordings)
         try:
             outcomes = self._recorded(recordings)
         except KeyboardInterrupt:
@@ -344,3 +450,16 @@ class Worker:
             return came
 
         return result
+
+
+def as_told(answer: object) -> object:
+    """Return all that an answer tells, as something that can be hashed."""
+    if isinstance(answer, list):
+        return tuple(answer)
+    if isinstance(answer, Stored):
+        return answer.etag, answer.waiting, answer.version
+    if isinstance(answer, Written):
+        return answer.etag, answer.version
+    if isinstance(answer, Unanswered):
+        return answer.sent, answer.slow
+    return answer.certain if isinstance(answer, Conflict) else repr(answer)

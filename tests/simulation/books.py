@@ -171,6 +171,12 @@ def _records_in(body: bytes) -> tuple[Line, ...]:
 
 
 @lru_cache(BODIES)
+def the_same(body: bytes) -> bytes:
+    """Return the first body that was equal to this one, so that however many there are, one is kept."""
+    return body
+
+
+@lru_cache(BODIES)
 def incompressible(seed: str) -> str:
     """Return a text that is too long for an inbox key, however it is written there."""
     return "".join(random.Random(seed).choices("abcdefghijklmnopqrstuvwxyz0123456789", k=1800))

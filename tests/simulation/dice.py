@@ -61,6 +61,10 @@ class Told:
     """What is told to the end of the telling, and then the first of the options each time."""
 
     def __init__(self, telling: Sequence[int] = ()) -> None:
+        self.tell(telling)
+
+    def tell(self, telling: Sequence[int]) -> None:
+        """Tell what to say."""
         self._rest = iter(telling)
 
     def pick(self, what: str, options: Sequence[object]) -> int:  # noqa: ARG002

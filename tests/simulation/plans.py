@@ -117,8 +117,6 @@ class Plan:
         versioned: Whether the bucket keeps versions.
         slow: Whether the threads of a worker are slow to hear answers, and one of them reads the document.
         page: How many keys one LIST gives.
-        idles: Whether a worker may be idle between commits for so long that what it knew of others is forgotten.
-        preemptions: How often at most a worker that could go on is overtaken by another; `None`: as often as may be.
         alike: Whether the workers differ in nothing but names: then they begin in their order, since any other is the
             same but for names.
     """
@@ -133,8 +131,6 @@ class Plan:
     versioned: bool = False
     slow: bool = False
     page: int = PAGE
-    idles: bool = True
-    preemptions: int | None = None
     alike: bool = False
 
     def __repr__(self) -> str:

@@ -8,12 +8,10 @@ its dice say: it can be told again, and a small plan can be tried in every way.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any, Final
-
-from greenlet import GreenletExit, getcurrent
+from typing import Any, Final, Protocol
 
 from cf_data_tracker.document import to_bytes
 from cf_data_tracker.engine.combine import TUNING
@@ -26,22 +24,30 @@ from cf_data_tracker.errors import (
     TrackerError,
 )
 from cf_data_tracker.names import inbox_prefix
-from cf_data_tracker.store import Conflict, Stored, Unanswered, Written
-from cf_data_tracker.stores.memory import MemoryStore
+from cf_data_tracker.store import Conflict, Stored, Unanswered
 from fates import Fate
-from simulation.actors import Actor, Asks, Call, Held, Late, Tired, Turn, Worker
+from simulation.actors import Actor, Call, Held, Hub, Late, Player, Stage, Tired, Turn, Worker, as_told
+from simulation.back import Back, Shelf, saved
 from simulation.books import Book, Came, CleanBook, RawBook
 from simulation.dice import Choice, Dice, Pruned, Steady
 from simulation.laws import Broken, Laws, must
-from simulation.plans import DEATHS, NAMES, PAGE, REFUSALS, SIGNALS, UNHEARD, Befalls, End, Part, Plan, Wait
+from simulation.plans import DEATHS, NAMES, PAGE, SIGNALS, UNHEARD, Befalls, End, Part, Plan, Wait
 from simulation.story import as_lines
-from simulation.threads import Door, Thread
+from simulation.threads import Door
+from simulation.understudy import Understudy
 
 DOUBTFUL: Final = {*UNHEARD, End.INTERRUPTED} - {Fate.NOT_SENT}
 """What leaves open whether a write was done."""
 
 
-class Interleaving:
+class Cast(Protocol):
+    """Who plays the workers."""
+
+    def __call__(self, hub: Hub, name: str, part: Part, attempts: int) -> Player:
+        """Return who plays a worker."""
+
+
+class Interleaving(Stage):
     """One run of a plan.
 
     Attributes:
@@ -53,29 +59,28 @@ class Interleaving:
         answers: How many workers were told what.
     """
 
-    def __init__(self, plan: Plan, dice: Dice) -> None:
+    def __init__(self, plan: Plan, dice: Dice, cast: "Cast" = Worker) -> None:
+        super().__init__()
         self.plan = plan
-        self.memory = MemoryStore(versioned=plan.versioned)
+        self.memory = Shelf(versioned=plan.versioned)
         self.book: Book[Any] = CleanBook(self.memory) if plan.clean else RawBook()
         self.laws = Laws(self.book)
         self.tape: list[Choice] = []
         self.befallen: Counter[str] = Counter()
         self.answers: Counter[str] = Counter()
         self._dice = dice
-        self._hub = getcurrent()
+        self._cast = cast
         self._key = self.book.ledger.key
         self._inbox = inbox_prefix(self._key)
         self._story: list[tuple[object, ...]] = []
         self._faults = plan.faults
-        self._workers: list[Worker] = []
+        self._workers: list[Player] = []
         self._actors: list[Actor] = []
         self._beginning: list[Actor] = []
-        self._current: Actor | None = None
         self._late: list[Late] = []
         self._touched: set[tuple[object, ...]] = set()  # all that was done to the inbox
-        self._last: Worker | None = None
-        self._preemptions = 0
         self._sweeping = False
+        self._steps = 0
 
     def run(self) -> "Interleaving":
         """Play the plan.
@@ -85,13 +90,12 @@ class Interleaving:
             Pruned: The dice say that what follows has been tried.
         """
         try:
-            self._prepare()
+            self.prepare()
             self._play()
-            self._dice.before_turn(len(self.tape), self._state)
-            self._sweep()
-            self.laws.judge(self.memory.list(self._inbox))
+            self._dice.before_turn(len(self.tape), self.state)
+            self.end()
         finally:
-            self._bury()
+            self.bury()
         return self
 
     @property
@@ -101,41 +105,21 @@ class Interleaving:
 
     # what actors call
 
-    @property
-    def current(self) -> Actor:
-        """Who is playing just now."""
-        assert self._current is not None
-        return self._current
-
     def chooses(self, what: str) -> bool:
         """Return what the dice say."""
         said: bool = self._pick(what, (False, True))
         return said
 
-    def begin(self, worker: Worker, task: Callable[[], object], *, records: bool = False) -> Actor:
-        """Begin a thread of a worker."""
-
-        def run(_: object) -> None:
-            try:
-                actor.result = task()
-            except (Unanswered, Conflict, TrackerError) as error:
-                actor.error = error
-
-        thread = Thread(run, parent=self._hub)
-        thread.wait = lambda door: self.wait(worker, door)
-        actor = Actor(worker, len(worker.actors), records, thread)
-        worker.actors.append(actor)
+    def begun(self, actor: Actor) -> None:
+        """Let a thread play, when its turn has come."""
+        actor.worker.actors.append(actor)
         self._beginning.append(actor)
-        return actor
 
-    def wait(self, worker: Worker, asks: Asks) -> object:
-        """Let others go on, and return the answer, or raise it."""
-        if worker.dead:
-            raise GreenletExit
-        answer: object = self._hub.switch(asks)
-        if isinstance(answer, BaseException):
-            raise answer
-        return answer
+    def called(self, actor: Actor, recordings: Sequence[Any]) -> None:
+        """Hear that a thread begins a call."""
+        actor.began = self.laws.moment if actor.worker.part.threads > 1 else None
+        actor.unheard = actor.interrupted = False
+        self.laws.asked(recordings)
 
     def acknowledged(self, actor: Actor, recordings: Sequence[Any], outcomes: Sequence[Came]) -> None:
         """Hear what a thread was told."""
@@ -158,7 +142,8 @@ class Interleaving:
 
     # the play
 
-    def _prepare(self) -> None:
+    def prepare(self) -> None:
+        """Let everybody enter."""
         if not self.plan.fresh:
             first = self.book.recording("FY2023/0", "first")
             self.laws.asked([first])
@@ -166,24 +151,38 @@ class Interleaving:
             self.memory.write(self._key, to_bytes(document or {}), replacing=None)
             self._written(combines=False)
         for name, part in zip(NAMES, self.plan.parts, strict=False):
-            self._enter(Worker(self, name, part, self.plan.attempts))
+            self._enter(self._cast(self, name, part, self.plan.attempts))
+        self._steps = self._enough()
 
-    def _enter(self, worker: Worker) -> None:
+    def _enter(self, worker: Player) -> None:
         self._workers.append(worker)
         worker.enter()
         self._begin_all()
 
-    def _play(self) -> None:
+    def _enough(self) -> int:
+        """Return how many turns there may be."""
         threads = sum(6 * worker.part.threads if worker.part.threads > 1 else 1 for worker in self._workers)
-        steps = 60 * (self.plan.attempts + 6) * self.plan.calls * threads
-        while ready := self._ready():
-            self._dice.before_turn(len(self.tape), self._state)
-            turns: list[Turn] = [*ready, *filter(self._can_land, self._late), *self._tired()]
-            self._turn(self._pick("turn", turns))
-            steps -= 1
-            must(steps > 0, "every worker comes to an end")
+        return 60 * (self.plan.attempts + 6) * self.plan.calls * threads
+
+    def _play(self) -> None:
+        while self.goes_on():
+            self._dice.before_turn(len(self.tape), self.state)
+            self.turn()
+
+    def goes_on(self) -> bool:
+        """Return whether it is anybody's turn."""
+        if self._ready():
+            return True
         waiting = [actor.name for actor in self._actors if not actor.is_gone]
         must(not waiting, f"nobody waits for ever, but {waiting}")
+        return False
+
+    def turn(self) -> None:
+        """Let one of those go on who can."""
+        turns: list[Turn] = [*self._ready(), *filter(self._can_land, self._late), *self._tired()]
+        self._turn(self._pick("turn", turns))
+        self._steps -= 1
+        must(self._steps > 0, "every worker comes to an end")
 
     def _ready(self) -> list[Actor]:
         """Return who can go on: of workers that are alike, no one begins before those that stand before it."""
@@ -191,19 +190,10 @@ class Interleaving:
         if self.plan.alike:
             idle = [worker for worker in self._workers if not worker.started]
             ready = [actor for actor in ready if actor.worker not in idle[1:]]
-        if self._preemptions == self.plan.preemptions:
-            ready = [actor for actor in ready if actor.worker is self._last] or ready
         return ready
 
-    def _note_turn(self, actor: Actor) -> None:
-        """Note whose turn it is, and whether somebody else could have gone on."""
-        if any(other.worker is self._last and other.is_ready for other in self._actors):
-            self._preemptions += actor.worker is not self._last
-        self._last = actor.worker
-        actor.worker.started = True
-
-    def _sweep(self) -> None:
-        """Let what is late land, and one more worker combine until nothing should be left."""
+    def end(self) -> None:
+        """Let what is late land, and one more worker combine until nothing should be left; and look at what is."""
         while self._late:
             self._turn(self._pick("last", self._late))
         left = len(self.memory.list(self._inbox))
@@ -211,8 +201,10 @@ class Interleaving:
         commits = [[f"swept{place}/1"] for place in range(rounds)]
         self._faults, self._dice, self._sweeping = 0, Steady(), True
         self._tell("  one more")
-        self._enter(Worker(self, "Z", Part(commits=commits, tuning=replace(TUNING, losses=0)), attempts=6))
+        self._enter(self._cast(self, "Z", Part(commits=commits, tuning=replace(TUNING, losses=0)), 6))
+        self._steps = self._enough()
         self._play()
+        self.laws.judge(self.memory.list(self._inbox))
 
     def _pick(self, what: str, options: Sequence[Any]) -> Any:  # noqa: ANN401 - one of the options
         if len(options) == 1:
@@ -233,7 +225,7 @@ class Interleaving:
             self._land(who)
             return
         if isinstance(who, Actor):
-            self._note_turn(who)
+            who.worker.started = True
         if isinstance(who, Tired):
             self._befell("wait", Wait.TIMED_OUT)
             self._tell(who.actor.name, "waits no longer")
@@ -296,7 +288,7 @@ class Interleaving:
         can = actor.records and not actor.interrupted
         return befalls if can else [one for one in befalls if one is not End.INTERRUPTED]
 
-    def _answer(self, worker: Worker, call: Call, befalls: Befalls) -> Any:  # noqa: ANN401 - each kind has its own
+    def _answer(self, worker: Player, call: Call, befalls: Befalls) -> Any:  # noqa: ANN401 - each kind has its own
         """Return the answer to a request, or what is to be raised in its place."""
         if befalls in (Fate.LATE, End.DIES_MEANWHILE):
             self._late.append(Late(call))
@@ -314,7 +306,7 @@ class Interleaving:
             return KeyboardInterrupt()
         return Unanswered("answer lost") if befalls is Fate.ANSWER_LOST else answer
 
-    def _permitted(self, worker: Worker, call: Call) -> object:
+    def _permitted(self, worker: Player, call: Call) -> object:
         if not worker.part.lists:
             if call.kind == "list":
                 raise DeniedError("403")
@@ -323,7 +315,7 @@ class Interleaving:
         return self._apply(call)
 
     def _apply(self, call: Call) -> object:
-        answer: object = call.apply()
+        answer: object = call.apply(self.memory)
         if call.kind == "write":
             self._written(combines=call.combines)
         elif call.kind != "read" and self.plan.versioned:
@@ -341,13 +333,9 @@ class Interleaving:
     def _note(self, actor: Actor, call: Call, befalls: Befalls, answer: object) -> None:
         """Remember what the laws, or the worker, will ask for."""
         worker = actor.worker
-        worker.now += 0.06
-        worker.remember(actor.number, _told(answer))
-        worker.shut = worker.shut or befalls in REFUSALS
+        worker.hear(actor, call, befalls, answer)
         if call.kind in ("write", "publish") and _may_have_been_done(call.kind, befalls):
             worker.heard_nothing()
-        if actor.records and call.kind in ("list", "write"):
-            worker.listed = call.kind == "list" and not isinstance(answer, BaseException) and not worker.shut
         if befalls is End.INTERRUPTED:
             actor.interrupted = True
             worker.heard_nothing()  # what it led may have been done, for all that those know whom it carried
@@ -385,18 +373,32 @@ class Interleaving:
         except BaseException as error:
             raise Broken(f"it does not hold that nothing but a TrackerError escapes: {error!r}") from error
 
-    def _bury(self) -> None:
+    def bury(self) -> None:
+        """Let nobody go on."""
         for worker in self._workers:
-            worker.dead = True
-        for actor in [*self._actors, *self._beginning]:
-            while actor.thread and not actor.thread.dead:
-                actor.thread.throw(GreenletExit)
+            worker.bury()
 
     def _tell(self, *what: object) -> None:
         self._story.append(what)
 
-    def _state(self) -> int:
-        there = tuple((key, _told(self.memory.read(key))) for key in self.memory.list(""))
+    def saved(self) -> Back:
+        """Return what brings the run back to where it is now, from wherever it goes on to by then."""
+        backs = [
+            self.memory.saved(),
+            saved(self),
+            saved(self.laws),
+            *(worker.saved() for worker in self._workers if isinstance(worker, Understudy)),
+        ]
+
+        def back() -> None:
+            for each in backs:
+                each()
+
+        return back
+
+    def state(self) -> int:
+        """Return what all that follows depends on, as a number."""
+        there = tuple((key, as_told(self.memory.read(key))) for key in self.memory.list(""))
         workers = tuple(_state_of(worker) for worker in self._workers)
         under_way = filter(self._can_land, self._late)  # what cannot land now never can: no ETag comes again
         late = frozenset(Counter((one.call.what, one.call.body, one.call.combines) for one in under_way).items())
@@ -406,24 +408,11 @@ class Interleaving:
         )
 
 
-def _state_of(worker: Worker) -> object:
+def _state_of(worker: Player) -> object:
     """Return what a worker will do depends on; nothing, if it is gone."""
     if worker.gone:
         return None
     return worker.past, tuple((actor.began, actor.unheard) for actor in worker.actors if actor.records)
-
-
-def _told(answer: object) -> object:
-    """Return all that an answer tells, as something that can be hashed."""
-    if isinstance(answer, list):
-        return tuple(answer)
-    if isinstance(answer, Stored):
-        return answer.etag, answer.waiting, answer.version
-    if isinstance(answer, Written):
-        return answer.etag, answer.version
-    if isinstance(answer, Unanswered):
-        return answer.sent, answer.slow
-    return answer.certain if isinstance(answer, Conflict) else repr(answer)
 
 
 def _may_have_been_done(kind: str, befalls: Befalls) -> bool:

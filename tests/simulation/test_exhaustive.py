@@ -13,7 +13,7 @@ from cf_data_tracker.engine.combine import TUNING, Tuning
 from simulation.plans import ALL, DEATHS, EAGER, PUSHY, End, Part, Plan
 from simulation.play import Interleaving
 from simulation.shrink import played
-from simulation.ways import Ways
+from simulation.ways import Ways, in_every_way
 
 Counted = Callable[[str, Mapping[str, int]], None]
 
@@ -30,7 +30,7 @@ SMALL: Final = {
     "both publish at once": Plan(parts=[replace(A, tuning=PUSHY), replace(B, tuning=PUSHY)]),
     "one publishes at once": Plan(parts=[replace(A, tuning=PUSHY), B], faults=1, attempts=4),
     "given up at once": Plan(parts=[replace(A, tuning=PUSHY), B], faults=1, attempts=1),
-    "given up soon": Plan(parts=[replace(A, tuning=PUSHY), B], faults=1, attempts=2),
+    "given up soon": Plan(parts=[replace(A, tuning=PUSHY), B], faults=2, attempts=2),
     "versions are kept": Plan(parts=[A, B], faults=1, versioned=True),
     "a clean document": Plan(
         parts=[Part(commits=[["FY2023/1"]], tuning=EAGER), Part(commits=[["FY2023/2"]], tuning=PUSHY)],
@@ -52,25 +52,25 @@ def workers(number: int, commits: int, tuning: Tuning | None, *, faults: int) ->
 
 
 SOON: Final = {
+    "2 workers of 1 recording, 2 faults, combining": workers(2, 1, EAGER, faults=2),
+    "2 workers of 2 recordings, 1 fault, as shipped": workers(2, 2, TUNING, faults=1),
     "2 workers of 2 recordings, 1 fault, plain": workers(2, 2, None, faults=1),
+    "3 workers of 1 recording, 1 fault, as shipped": workers(3, 1, TUNING, faults=1),
     "3 workers of 1 recording, 1 fault, plain": workers(3, 1, None, faults=1),
     "3 workers of 1 recording, no fault, combining": workers(3, 1, EAGER, faults=0),
 }
 
 LARGE: Final = {
     "2 workers of 2 recordings, 2 faults, plain": workers(2, 2, None, faults=2),
-    "2 workers of 2 recordings, 1 fault, as shipped": workers(2, 2, TUNING, faults=1),
-    "2 workers of 2 recordings, 2 faults, as shipped, never idle": replace(
-        workers(2, 2, TUNING, faults=2), idles=False
-    ),
+    "2 workers of 2 recordings, 2 faults, as shipped": workers(2, 2, TUNING, faults=2),
+    "2 workers of 1 recording, 2 faults, publishing at once": workers(2, 1, PUSHY, faults=2),
     "2 workers of 2 recordings, 1 fault, combining": workers(2, 2, EAGER, faults=1),
-    "2 workers of 2 recordings, 2 faults, combining, never idle, up to 2 preemptions": replace(
-        workers(2, 2, EAGER, faults=2), idles=False, preemptions=2
-    ),
-    "3 workers of 1 recording, 1 fault, as shipped": workers(3, 1, TUNING, faults=1),
+    "2 workers of 2 recordings, 2 faults, combining": workers(2, 2, EAGER, faults=2),
     "3 workers of 1 recording, 1 fault, combining": workers(3, 1, EAGER, faults=1),
 }
-"""As much as fits into some minutes. Of a plan that would take hours, as much as its name says."""
+
+
+LONG: Final = (pytest.mark.prove, pytest.mark.timeout(3600))
 
 
 @pytest.mark.parametrize("plan", SMALL.values(), ids=SMALL)
@@ -86,27 +86,41 @@ def test_a_small_plan_goes_well_in_every_way(plan: Plan, counted: Counted) -> No
 @pytest.mark.parametrize("what", SOON)
 def test_some_workers_go_well_in_every_way(what: str, counted: Counted) -> None:
     """Workers with files of their own, and a fault or none: the laws hold."""
-    ways = Ways(SOON[what])
-    assert all(sum(way.answers.values()) for way in ways)
-    counted(f"in every way, {what}", ways.counts)
+    counted(f"in every way, {what}", in_every_way(SOON[what]))
 
 
-@pytest.mark.prove
-@pytest.mark.timeout(3600)
-@pytest.mark.parametrize("what", LARGE)
+@pytest.mark.parametrize("what", [pytest.param(what, marks=LONG) for what in LARGE])
 def test_workers_and_faults_go_well_in_every_way(what: str, counted: Counted) -> None:
     """Two workers of two recordings and two faults, three workers of one and one fault: the laws hold."""
-    ways = Ways(LARGE[what])
-    assert all(sum(way.answers.values()) or way.befallen for way in ways)
-    counted(f"in every way, {what}", ways.counts)
+    counted(f"in every way, {what}", in_every_way(LARGE[what]))
+
+
+def told(run: Interleaving) -> object:
+    """Return all that can be told of a run."""
+    return run.story, run.befallen.copy(), run.answers.copy(), run.memory.read(run.book.ledger.key)
 
 
 @pytest.mark.parametrize(
+    "plan",
+    [
+        *(pytest.param(plan, id=what) for what, plan in SMALL.items()),
+        *(pytest.param(plan, id=what, marks=LONG) for what, plan in {**SOON, **LARGE}.items() if ", 1 fault" in what),
+    ],
+)
+def test_whoever_plays_by_heart_plays_as_the_workers_do(plan: Plan) -> None:
+    """The runs of understudies are those that workers play from the beginning, line by line, and none is missing."""
+    by_heart, anew = Ways(plan), Ways(plan, anew=True)
+    assert [told(run) for run in anew] == [told(run) for run in by_heart]
+    assert anew.counts == by_heart.counts
+
+
+@pytest.mark.parametrize("anew", [False, True], ids=["by heart", "anew"])
+@pytest.mark.parametrize(
     "plan", [workers(2, 1, None, faults=1), workers(2, 2, EAGER, faults=0)], ids=["plain", "combining"]
 )
-def test_what_is_cut_short_has_been_tried(plan: Plan) -> None:
+def test_what_is_cut_short_has_been_tried(plan: Plan, *, anew: bool) -> None:
     """As many schedules are counted where runs are cut short as there are where none is."""
-    cutting, whole = Ways(plan), Ways(plan, cuts=False)
+    cutting, whole = Ways(plan, anew=anew), Ways(plan, anew=anew, cuts=False)
     assert len(list(cutting)) < len(list(whole))
     assert whole.ended == whole.schedules == cutting.schedules
 
@@ -119,18 +133,6 @@ def test_workers_that_are_alike_need_not_change_places(plan: Plan) -> None:
     ordered, any_order = Ways(plan), Ways(replace(plan, alike=False))
     assert len(list(ordered)) <= len(list(any_order))
     assert any_order.schedules == factorial(len(plan.parts)) * ordered.schedules
-
-
-@pytest.mark.parametrize("tuning", [None, EAGER], ids=["plain", "combining"])
-def test_enough_preemptions_are_all(tuning: Tuning | None) -> None:
-    """The more often workers may overtake each other, the more ways there are, up to all of them."""
-    plan = replace(workers(2, 2, tuning, faults=0), idles=False)
-    numbers = []
-    for preemptions in (0, 1, 2, 30, None):
-        ways = Ways(replace(plan, preemptions=preemptions))
-        assert list(ways)
-        numbers.append(ways.schedules)
-    assert numbers[0] < numbers[1] < numbers[2] < numbers[3] == numbers[4]
 
 
 class Doomed:

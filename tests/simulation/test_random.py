@@ -46,14 +46,13 @@ def of_kind(kind: str, seeds: Iterable[object]) -> Iterable[Interleaving]:
 def totals(runs: Iterable[Interleaving]) -> Counter[str]:
     """Play runs, and return how much there was of what."""
     total: Counter[str] = Counter()
+    befallen: Counter[str] = Counter()
     for run in runs:
-        befallen = Counter[str]()
         for what, number in played(run).befallen.items():
             befallen[what.partition(" ")[2]] += number
-        total.update(as_words(befallen))
-        told = {"acknowledged": sum(number for who, number in run.answers.items() if who.endswith("acknowledged"))}
-        total.update({"runs": 1, "published": len(run.laws.published), "faults": befallen.total(), **told})
-    return total
+        told = sum(number for who, number in run.answers.items() if who.endswith("acknowledged"))
+        total.update({"runs": 1, "acknowledged": told, "published": len(run.laws.published)})
+    return Counter(total | {"faults": befallen.total()} | as_words(befallen))
 
 
 @pytest.mark.parametrize("block", range(BLOCKS))

@@ -13,7 +13,7 @@ from cf_data_tracker.engine.commit import Commit, Engine, Snapshot
 from cf_data_tracker.store import ANYTHING, Written
 from simulation.crowds import at_random
 from simulation.laws import Broken
-from simulation.plans import Part, Plan
+from simulation.plans import EAGER, Part, Plan
 from simulation.shrink import Failure, failure_of, played, shorter, shrunk
 from simulation.ways import Ways
 
@@ -75,6 +75,21 @@ def test_broken_code_gives_a_short_story(
     assert [short.law, *short.story] == str(told.value).splitlines()
     monkeypatch.undo()
     exec(short.code, {})
+
+
+@pytest.mark.parametrize("anew", [False, True], ids=["by heart", "anew"])
+@pytest.mark.parametrize("breaks", BREAKS, ids=lambda one: one.__name__.replace("_", " "))
+def test_whoever_tries_every_way_finds_broken_code(
+    breaks: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch, *, anew: bool
+) -> None:
+    """A small plan is enough to find it, whoever plays; with the code mended, all of its ways go well."""
+    parts = [Part(commits=[[f"FY2023/{name}"]], tuning=EAGER) for name in "ab"]
+    plan = Plan(parts=parts, faults=2, attempts=2)
+    breaks(monkeypatch)
+    with pytest.raises(Broken, match="shrunk to"):
+        list(Ways(plan, anew=anew))
+    monkeypatch.undo()
+    assert list(Ways(plan, anew=anew))
 
 
 def test_a_broken_law_is_told_with_its_story(monkeypatch: pytest.MonkeyPatch) -> None:

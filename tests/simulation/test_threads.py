@@ -10,7 +10,7 @@ from fates import Fate
 from simulation.laws import Broken
 from simulation.plans import ALL, CRUCIAL, PUSHY, End, Part, Plan, Wait
 from simulation.threads import Batch
-from simulation.ways import Ways
+from simulation.ways import Ways, in_every_way
 
 Counted = Callable[[str, Mapping[str, int]], None]
 
@@ -37,9 +37,7 @@ LARGE: Final = {
 @pytest.mark.parametrize("what", SMALL)
 def test_threads_that_share_a_tracker_go_well_in_every_way(what: str, counted: Counted) -> None:
     """Whoever takes the lock first, waits in vain or is interrupted there: the laws hold, and nobody waits for ever."""
-    ways = Ways(SMALL[what])
-    assert all(sum(way.answers.values()) or way.befallen for way in ways)
-    counted("in every way, threads", ways.counts)
+    counted("in every way, threads", in_every_way(SMALL[what]))
 
 
 @pytest.mark.prove
@@ -47,9 +45,7 @@ def test_threads_that_share_a_tracker_go_well_in_every_way(what: str, counted: C
 @pytest.mark.parametrize("what", LARGE)
 def test_more_threads_go_well_in_every_way(what: str, counted: Counted) -> None:
     """The same where there are more of them, or more happens."""
-    ways = Ways(LARGE[what])
-    assert all(sum(way.answers.values()) or way.befallen for way in ways)
-    counted(f"in every way, {what}", ways.counts)
+    counted(f"in every way, {what}", in_every_way(LARGE[what]))
 
 
 def test_threads_share_commits() -> None:
