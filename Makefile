@@ -29,7 +29,7 @@ test-ceph: $(VENV)/.dev  ## Run the store contract, the races and the stress on 
 test-recipes: $(VENV)-recipes/.made  ## Run the recipes for Dagster and Prefect, in an environment of their own
 	$(VENV)-recipes/bin/python -m pytest -m recipes tests/test_recipes.py $(ARGS)
 
-prove: $(VENV)/.dev  ## Try what takes long, about 40 minutes and 2 GB in all, and print what was tried
+prove: $(VENV)/.dev  ## Try every interleaving and fate that half an hour and 3 GB allow, and print what was tried
 	$(BIN)/python -m pytest -m prove --numprocesses 2 --dist worksteal --timeout 3000 $(ARGS)
 
 coverage: test  ## Show what the tests do not reach

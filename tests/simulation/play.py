@@ -59,7 +59,7 @@ class Interleaving(Stage):
         answers: How many workers were told what.
     """
 
-    def __init__(self, plan: Plan, dice: Dice, cast: "Cast" = Worker) -> None:
+    def __init__(self, plan: Plan, dice: Dice, cast: Cast = Worker) -> None:
         super().__init__()
         self.plan = plan
         self.memory = Shelf(versioned=plan.versioned)
