@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from cf_data_tracker.document import Document, clean_document, older_clean_document, to_bytes, versions_of
 from cf_data_tracker.model import CleanChanged, CleanRecord, CleanRecorded, FileVersion
 from cf_data_tracker.rules.claims import change_many
-from cf_data_tracker.rules.clean import CARRIED_OVER, carry_over, pending, record
+from cf_data_tracker.rules.clean import CARRIED_OVER, carry_over, pending, record, without_outdated
 from strategies import (
     SCHEMA,
     at,
@@ -425,3 +425,13 @@ def test_a_clean_record_is_made_of_any_raw_version() -> None:
     )
     info = recorded(None, clean_record(bare))["tables"]["births"]["FY2023"]["file_info"]
     assert ("a.zip", None, None) == (info["raw_file"], info["file_size"], info["s3_location"])
+
+
+def test_what_is_not_listed_need_not_be_taken_off() -> None:
+    """Files that are not on the list of outdated ones, or are so since another time, leave the very same document."""
+    bare: Document = {"schema_name": "vitals", "tables": {}}
+    listing = {**bare, "outdated": {"a.parquet": "2024-03-01T09:00:00.000Z"}}
+    later = {"a.parquet": "2024-03-02T09:00:00.000Z", "b.parquet": "2024-03-01T09:00:00.000Z"}
+    assert without_outdated(bare, later) is bare
+    assert without_outdated(listing, later) is listing
+    assert bare == without_outdated(listing, listing["outdated"])
