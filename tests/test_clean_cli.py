@@ -121,12 +121,13 @@ class TestSweep:
     def test_it_deletes_when_it_is_told_to(self, worker: CleanTracker, schema: str) -> None:
         """What it has deleted is listed no more."""
         swept = json.loads(run("sweep", schema, "--delete", "--json").stdout)
-        assert [f"{schema}/gone.parquet"] == [one["file"] for one in swept if one["left"] is None]
+        assert [f"{schema}/gone.parquet"] == [one["file"] for one in swept if one["deleted"]]
         assert 2 == len((worker.document(schema) or {})["outdated"])
 
     @pytest.mark.usefixtures("outdated")
     def test_an_age_may_be_given(self, schema: str) -> None:
         """In days, 0 for whatever is outdated."""
         assert (0, "[]\n", "") == said(run("sweep", schema, "--older-than", "30", "--json"))
+        assert not any(one["deleted"] for one in json.loads(run("sweep", schema, "--dry-run", "--json").stdout))
         assert 3 == len(json.loads(run("sweep", schema, "--older-than", "0", "--json").stdout))
         assert 2 == run("sweep", schema, "--older-than", "-1").exit_code

@@ -82,7 +82,7 @@ def reprocess(  # noqa: PLR0913 - one parameter an option
 def sweep(  # noqa: PLR0913 - one parameter an option
     schema: Schema,
     *,
-    delete: Annotated[bool, typer.Option("--delete", help="Delete them; else they are only listed.")] = False,
+    delete: Annotated[bool, typer.Option("--delete/--dry-run", help="Delete them, or only list them.")] = False,
     older_than: Annotated[
         float,
         typer.Option("--older-than", metavar="DAYS", min=0.0, max=365.0, help="For how many days they are outdated."),
