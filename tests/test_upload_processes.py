@@ -126,14 +126,18 @@ def lives(connection: Connection, schema: str, share: Share) -> Lives:
                 told = pipe.recv()
             except EOFError:
                 told = []
-        process.join()
-        ended.append(process.exitcode)
-        process.close()
+        with _STARTING:
+            process.join()
+            ended.append(process.exitcode)
+            process.close()
     return Lives(ended=ended, told=told)
 
 
 _STARTING = threading.Lock()
-"""A process that is started inherits what is open: one at a time, so that none holds the end of another's pipe."""
+"""A process that is started inherits what is open: one at a time, so that none holds the end of another's pipe.
+
+And `start` asks after all that were started before; of two threads that ask after one, one is told 255.
+"""
 
 
 def _start(
