@@ -867,13 +867,13 @@ MUTANTS: Final = (
         ("tests/test_s3_store.py", "-k", "TestRefusedForItsCondition or TestNotThere or TestDenied"),
         (
             "that a document is gone is taken for a refusal",
-            "            if _code(error) in MISSING and isinstance(replacing, str):\n",
+            "            if is_missing(error) and isinstance(replacing, str):\n",
             "            if False:\n",
         ),
         (
             "a document that may not be read is taken for none",
-            "            if _code(error) in MISSING:\n                return None\n",
-            "            if _code(error) in MISSING | DENIED:\n                return None\n",
+            "            if is_missing(error):\n                return None\n",
+            "            if is_missing(error) or _code(error) in DENIED:\n                return None\n",
         ),
         (
             "a 409 is said to be certain",

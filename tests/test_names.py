@@ -14,6 +14,7 @@ from cf_data_tracker.names import (
     check_seconds,
     check_text,
     clean_key,
+    in_s3,
     older_clean_key,
     probe_key,
     raw_key,
@@ -184,3 +185,21 @@ def test_no_schema_has_a_document_among_the_trackers_own_objects() -> None:
     """The longest schema still makes a key that S3 takes: at most 1,024 bytes."""
     longest = check_schema("é" * 127)
     assert max(len(key(longest).encode()) for key in (raw_key, clean_key, older_clean_key)) <= 1024
+
+
+@pytest.mark.parametrize(
+    ("location", "place"),
+    [
+        ("s3://raw/vitals/a.zip", ("raw", "vitals/a.zip")),
+        ("s3a://raw/a.zip", ("raw", "a.zip")),
+        ("s3n://raw/s3://x", ("raw", "s3://x")),
+        ("s3://raw", ("raw", "")),
+        ("s3:///a.zip", ("", "a.zip")),
+        ("S3://raw/a.zip", None),
+        ("vitals/a.zip", None),
+        ("https://raw.s3.amazonaws.com/a.zip", None),
+    ],
+)
+def test_an_s3_url_names_a_bucket_and_a_key(location: str, place: tuple[str, str] | None) -> None:
+    """Under whichever scheme; anything else names no place in S3."""
+    assert place == in_s3(location)

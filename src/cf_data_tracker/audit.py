@@ -247,7 +247,7 @@ class _Auditor:
         location, sha256 = self._home + doubt.key, sha256_of(doubt.version)
         if doubt.content is Content.UNKNOWN and sha256 is not None:
             return self._read_through(doubt, sha256)
-        head = self._head(doubt.key)
+        head = _head(self._connection, doubt.key)
         if head is None:
             return missing(doubt.version, location)
         if head.sha256 is not None and head.sha256 == sha256:
@@ -266,9 +266,6 @@ class _Auditor:
         if digest.hex() == sha256:
             return Content.SAME
         return other_content(doubt.version, location, doubt.found, f"their SHA-256 is {digest.hex()}, not {sha256}")
-
-    def _head(self, key: str) -> Head | None:
-        return self._connection.about("head", lambda objects: objects.head(key), key)
 
 
 class _Listing:
@@ -347,7 +344,7 @@ def to_take_in(
         document: The document as it is now.
     """
     known = {(one.table, one.file_name, one.file): one for one in versions_of(document, audit.schema)}
-    heads = side_by_side(partial(_asked_about, connection, finding) for finding in audit.orphans)
+    heads = side_by_side(partial(_head, connection, _found(finding).key) for finding in audit.orphans)
     oldest_first = sorted(
         zip(audit.orphans, heads, strict=True), key=lambda pair: (_found(pair[0]).modified, pair[0].location)
     )
@@ -356,8 +353,8 @@ def to_take_in(
     return files, [one for one in taken if isinstance(one, Finding)]
 
 
-def _asked_about(connection: Connection, finding: Finding) -> Head | None:
-    return connection.about("head", lambda objects: objects.head(_found(finding).key), finding.location)
+def _head(connection: Connection, key: str) -> Head | None:
+    return connection.about("head", lambda objects: objects.head(key), key)
 
 
 def _file_or_left(schema: str, finding: Finding, head: Head | None, known: _Known) -> NewFile | Finding:

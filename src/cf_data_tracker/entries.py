@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 from cf_data_tracker.errors import TrackerError
+from cf_data_tracker.names import MAX_KEY_BYTES
 
 
 class Identified(Protocol):
@@ -31,9 +32,6 @@ class Identified(Protocol):
 
 
 R = TypeVar("R", bound=Identified)
-
-MAX_KEY_BYTES: Final = 1024
-"""S3's limit for a key."""
 
 MAX_PAYLOAD_BYTES: Final = 64 << 20
 """What a payload may grow to when it is inflated: no entry of ours is nearly as large."""

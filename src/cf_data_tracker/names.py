@@ -25,6 +25,9 @@ MAX_COUNT: Final = 2**63 - 1
 MAX_KEY_BYTES: Final = 1024
 """S3's limit for a key."""
 
+S3_SCHEMES: Final = ("s3://", "s3a://", "s3n://")
+"""How the URL of an object begins, as Hadoop's file systems write it, too."""
+
 YEAR: Final = 366 * 24 * 3600.0
 
 _UNPRINTABLE: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
@@ -120,6 +123,15 @@ def check_key(what: str, value: object, schemas: Iterable[str]) -> str:
     if any(part in (".", "..") for part in key.split("/")):
         raise InvalidNameError(f"{what} must not have '.' or '..' for a part, got {shown(key)}")
     return key
+
+
+def in_s3(location: str) -> tuple[str, str] | None:
+    """Return the bucket and the key that an S3 URL names, either of them empty if it lacks it; `None` for no S3 URL."""
+    scheme = next((scheme for scheme in S3_SCHEMES if location.startswith(scheme)), None)
+    if scheme is None:
+        return None
+    bucket, _, key = location.removeprefix(scheme).partition("/")
+    return bucket, key
 
 
 def shown(value: object) -> str:

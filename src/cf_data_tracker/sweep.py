@@ -18,9 +18,7 @@ from cf_data_tracker.ahead import side_by_side
 from cf_data_tracker.connection import Connection
 from cf_data_tracker.document import Document, clean_files_in
 from cf_data_tracker.errors import InvalidNameError
-from cf_data_tracker.names import check_key
-
-SCHEMES: Final = ("s3://", "s3a://", "s3n://")
+from cf_data_tracker.names import check_key, in_s3
 
 AT_A_TIME: Final = 100
 """Files that are looked at, and then deleted: a second passes between the two at most."""
@@ -103,10 +101,7 @@ class Sweep:
         Raises:
             InvalidNameError: It is in another bucket, or the key is none of a clean file.
         """
-        scheme = next((scheme for scheme in SCHEMES if file.startswith(scheme)), "")
-        if not scheme:
-            return check_key("a clean file", file, [self._schema])
-        bucket, _, key = file.removeprefix(scheme).partition("/")
+        bucket, key = in_s3(file) or (self._clean.access.bucket, file)
         if bucket != self._clean.access.bucket:
             raise InvalidNameError("it is in another bucket")
         return check_key("a clean file", key, [self._schema])

@@ -1,11 +1,12 @@
 """Work on the clean side: `claims`, `reprocess`, `sweep`. Claiming itself is for the workers, in Python."""
 
 import dataclasses
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cf_data_tracker.cli.options import (
+    A_DAY,
     AsJson,
     CleanBucket,
     EndpointUrl,
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cf_data_tracker.sweep import Swept
-
-A_DAY: Final = 86_400.0
-"""Seconds."""
 
 
 def claims(  # noqa: PLR0913 - one parameter an option

@@ -24,7 +24,7 @@ from typing import Final, Literal, TypeAlias
 from cf_data_tracker.document import Document, versions_of
 from cf_data_tracker.errors import InvalidNameError
 from cf_data_tracker.model import FileVersion
-from cf_data_tracker.names import check_name, clean_key, older_clean_key, raw_key, shortened
+from cf_data_tracker.names import check_name, clean_key, in_s3, older_clean_key, raw_key, shortened
 from cf_data_tracker.store import Listed
 
 Kind: TypeAlias = Literal["missing", "size", "checksum", "orphan"]
@@ -32,9 +32,6 @@ Kind: TypeAlias = Literal["missing", "size", "checksum", "orphan"]
 
 Sought: TypeAlias = tuple[str, FileVersion]
 """A key of the bucket, and a version that is recorded with it."""
-
-S3_SCHEMES: Final = ("s3://", "s3a://", "s3n://")
-"""Hadoop and Spark have their own names for S3."""
 
 ANOTHER_BUCKET: Final = "in another bucket"
 NO_URL: Final = "no URL of an object in S3"
@@ -245,12 +242,11 @@ def _key_in(home: str, location: object) -> tuple[str, str]:
     """Return the key that a location names in a bucket and nothing, or why it names none."""
     if not isinstance(location, str):
         return "", NO_URL
-    scheme = next((one for one in S3_SCHEMES if location.startswith(one)), None)
-    url = f"s3://{location.removeprefix(scheme)}" if scheme else location
+    bucket, key = in_s3(location) or ("", "")
+    url = f"s3://{bucket}/{key}" if bucket else location
     if url.startswith(home):
         return (url.removeprefix(home), "") if url != home else ("", NO_URL)
-    bucket, _, key = url.removeprefix("s3://").partition("/")
-    return "", ANOTHER_BUCKET if scheme and bucket and key else NO_URL
+    return "", ANOTHER_BUCKET if bucket and key else NO_URL
 
 
 def _digest_in(checksum: object, algorithm: str, digits: int) -> str | None:

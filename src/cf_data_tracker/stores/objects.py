@@ -23,7 +23,7 @@ from cf_data_tracker.errors import DeniedError, LocalFileError, ReadDeniedError,
 from cf_data_tracker.names import probe_key
 from cf_data_tracker.settings import is_aws
 from cf_data_tracker.store import Conflict, Content, Head, Kept, Listed, Page, Progress, Unanswered
-from cf_data_tracker.stores.s3 import LIST, PUT, S3Store
+from cf_data_tracker.stores.s3 import LIST, PUT, S3Store, is_missing
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -83,7 +83,7 @@ class S3Objects:
             try:
                 answer = client.head_object(Bucket=self._bucket, Key=key)
             except client.exceptions.ClientError as error:
-                if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") == 404:  # noqa: PLR2004
+                if is_missing(error):
                     return None  # as a bucket that is gone is answered, too: a HEAD's answer has no words
                 raise
             return Head(
@@ -101,8 +101,10 @@ class S3Objects:
         with self._store.asking(GET, key, denied=ReadDeniedError) as client:
             try:
                 answer = client.get_object(Bucket=self._bucket, Key=key)
-            except client.exceptions.NoSuchKey:
-                return None
+            except client.exceptions.ClientError as error:
+                if is_missing(error):
+                    return None
+                raise
             with closing(answer["Body"]) as body:
                 while chunk := body.read(CHUNK):
                     digest.update(chunk)
@@ -168,7 +170,7 @@ class S3Objects:
             try:
                 answer = client.get_object(**wanted)
             except client.exceptions.ClientError as error:
-                if error.response["Error"]["Code"] in ("NoSuchKey", "NoSuchVersion"):
+                if is_missing(error):
                     return None
                 raise
             with closing(answer["Body"]) as body:

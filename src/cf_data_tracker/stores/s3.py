@@ -252,7 +252,7 @@ class S3Store:
         except ClientError as error:
             if _status(error) == NOT_MODIFIED:
                 return UNCHANGED
-            if _code(error) in MISSING:
+            if is_missing(error):
                 return None
             raise self._meaning(error, "s3:GetObject", key, denied=ReadDeniedError) from error
         except SILENT as error:
@@ -280,7 +280,7 @@ class S3Store:
                 **self._condition(replacing),
             )
         except ClientError as error:
-            if _code(error) in MISSING and isinstance(replacing, str):
+            if is_missing(error) and isinstance(replacing, str):
                 raise vanished(self.location(key)) from error
             raise self._meaning(error, PUT, key) from error
         except SILENT as error:
@@ -315,7 +315,7 @@ class S3Store:
         try:
             self._client.delete_object(**which)
         except ClientError as error:
-            if _code(error) not in MISSING:  # some stores answer 404 where S3 answers 204
+            if not is_missing(error):  # some stores answer 404 where S3 answers 204
                 raise self._meaning(error, action, which["Key"]) from error
         except SILENT as error:
             raise self._silence(error, action, which["Key"]) from error
@@ -414,6 +414,11 @@ def _version(name: str | None) -> str | None:
 
 def _code(error: ClientError) -> str:
     return error.response.get("Error", {}).get("Code", "")
+
+
+def is_missing(error: ClientError) -> bool:
+    """Return whether a store says that there is no such object, or no such version of it."""
+    return _code(error) in MISSING
 
 
 def _status(error: ClientError) -> int:
