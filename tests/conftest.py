@@ -1,6 +1,7 @@
 """What tests share: how many examples hypothesis tries, and the S3 servers, each started once and only if asked for."""
 
 import os
+import signal
 import uuid
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
@@ -27,6 +28,12 @@ settings.register_profile("nightly", max_examples=5_000, deadline=None)
 settings.register_profile("mutants", max_examples=50, deadline=None, phases=[Phase.explicit, Phase.generate])
 IN_CI = os.environ.get("CI") == "true"
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if IN_CI else "dev"))
+
+
+def pytest_configure() -> None:
+    """Hear Ctrl-C: what a shell starts in the background ignores it, and so does all that this starts in turn."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 COUNTED = "counted"
