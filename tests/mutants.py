@@ -867,13 +867,13 @@ MUTANTS: Final = (
         ("tests/test_s3_store.py", "-k", "TestRefusedForItsCondition or TestNotThere or TestDenied"),
         (
             "that a document is gone is taken for a refusal",
-            "            if is_missing(error) and isinstance(replacing, str):\n",
-            "            if False:\n",
+            "                if is_missing(error) and isinstance(replacing, str):\n",
+            "                if False:\n",
         ),
         (
             "a document that may not be read is taken for none",
-            "            if is_missing(error):\n                return None\n",
-            "            if is_missing(error) or _code(error) in DENIED:\n                return None\n",
+            "                if is_missing(error) and not _page(error):\n",
+            "                if is_missing(error) or _code(error) in DENIED:\n",
         ),
         (
             "a 409 is said to be certain",
@@ -881,6 +881,64 @@ MUTANTS: Final = (
             "certain=True)",
         ),
         often=True,
+    ),
+    *_ways(
+        "stores/limits.py",
+        ("tests/test_limits.py", "-k", "TestTime or TestSize or TestForeign"),
+        (
+            "a request that trickles has no end",
+            "        self._inner.settimeout(left if self._timeout is None else min(left, self._timeout))\n",
+            "",
+        ),
+        (
+            "the deadline of the call does not end a request",
+            "left = min(self._ends, self._latest) - self._clock()",
+            "left = self._ends - self._clock()",
+        ),
+        (
+            "an answer may have any length",
+            "        if self._readable < 0:\n",
+            "        if False:\n",
+        ),
+        (
+            "bytes that are received earn no time",
+            "        self._ends += number / BYTES_A_SECOND\n        self._readable",
+            "        self._readable",
+        ),
+    ),
+    *_ways(
+        "stores/s3.py",
+        (
+            "tests/test_limits.py",
+            "tests/test_answers.py",
+            "-k",
+            "TestForeign or TestNotS3s or TestWords or TestDenials",
+        ),
+        (
+            "a client that a foreign exception passed through is used again",
+            "            except BaseException:\n                self._broken = True\n",
+            "            except BaseException:\n",
+        ),
+        (
+            "a time limit of the program around is taken for no answer",
+            "                if foreign is not None:\n",
+            "                if False:\n",
+        ),
+        (
+            "a missing element is taken for an empty one",
+            '    if value is None or value == "":\n',
+            "    if False:\n",
+        ),
+        (
+            "a secret that a store repeats is shown",
+            "            text = text.replace(secret, STARS)\n",
+            "            pass\n",
+        ),
+        (
+            "a permission for S3 is asked for where a key denies",
+            '    if "kms" in lowered:\n',
+            "    if False:\n",
+        ),
     ),
     *_ways(
         "stores/s3.py",
@@ -892,8 +950,8 @@ MUTANTS: Final = (
         ),
         (
             "that a store asks for fewer requests is not heard",
-            'return Unanswered(f"answered {code or status}", slow=slow)',
-            'return Unanswered(f"answered {code or status}")',
+            'return Unanswered(f"answered {code or status}{_page(error)}", slow=slow)',
+            'return Unanswered(f"answered {code or status}{_page(error)}")',
         ),
         (
             "a refused connection is said to have been sent",

@@ -12,9 +12,12 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
+from contextvars import copy_context
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar, cast
 
+from cf_data_tracker.deadline import run_until
 from cf_data_tracker.document import Document
 from cf_data_tracker.engine.batch import Batch
 from cf_data_tracker.engine.combine import Combiner, Ledger, Outcome
@@ -30,11 +33,14 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
     from cf_data_tracker.stores.probe import Diagnosis
-    from cf_data_tracker.stores.s3 import Quoting
+    from cf_data_tracker.stores.s3 import Quoting, S3Store
 
 R = TypeVar("R", bound=Identified)
 T = TypeVar("T")
 Came = TypeVar("Came", bound=Outcome)
+
+EXAMINATION_SECONDS: Final = 30.0
+"""What the examination of a store may take at least: each of its steps gives up earlier, where a call does."""
 
 Place: TypeAlias = tuple[str, str]  # endpoint, bucket
 
@@ -49,8 +55,8 @@ def beside(task: Callable[[], T]) -> Callable[[], T]:
         except BaseException as error:  # noqa: BLE001 - it is raised where the result is asked for
             future.set_exception(error)
 
-    try:
-        threading.Thread(target=run, name="cf-data-tracker", daemon=False).start()
+    try:  # the task is part of the call, and inherits its deadline
+        threading.Thread(target=partial(copy_context().run, run), name="cf-data-tracker", daemon=False).start()
     except RuntimeError:  # no thread is to be had: there are too many, or the interpreter is about to end
         return at_once(task)
     return future.result
@@ -176,7 +182,8 @@ class Connection:
         with span("commit", self.access.bucket, ledger.key) as note:
             note(recordings=len(recordings))
             self.prove()
-            outcomes = here.batch(ledger).commit(ledger, recordings)
+            ends = SURROUNDINGS.clock() + self.patience.seconds
+            outcomes = run_until(ends, lambda: here.batch(ledger).commit(ledger, recordings))
             seen = here.engine.carried.get(ledger.key, ABSENT).document  # which may be later than this call's
             note(created=sum(one.created for one in outcomes), revision=_revision(seen))
         here.tally.recorded(len(outcomes))
@@ -205,7 +212,8 @@ class Connection:
 
         here = self._here
         patient = Engine(here.store, Tally(), self.patience, SURROUNDINGS)
-        return examine(here.with_etags, patient.persist, uuid.uuid4().hex)
+        ends = SURROUNDINGS.clock() + max(self.patience.seconds, EXAMINATION_SECONDS)
+        return run_until(ends, lambda: examine(here.with_etags, patient.persist, uuid.uuid4().hex))
 
     @property
     def _known_access(self) -> Access:
@@ -318,25 +326,40 @@ class _Here:
         """Return the store with one form of ETags; one that was handed in takes any."""
         if self._given is not None:
             return self._given
-        from cf_data_tracker.stores.s3 import Quoting, S3Store  # noqa: PLC0415 - it imports boto3, which takes a while
-
-        return S3Store(self._opened_client(), self.access.bucket, quoting or Quoting.AS_RECEIVED)
+        return self._s3_store(quoting)
 
     def _opened_objects(self) -> Objects:
         if self._given is not None:
             return cast("Objects", self._given)
-        from cf_data_tracker.stores.objects import S3Objects  # noqa: PLC0415 - as above
-        from cf_data_tracker.stores.s3 import S3Store  # noqa: PLC0415
+        from cf_data_tracker.stores.objects import S3Objects  # noqa: PLC0415 - it imports boto3, which takes a while
 
-        store = S3Store(self._opened_client(), self.access.bucket)
-        return S3Objects(store, self.access.bucket, self.engine.persist)
+        return S3Objects(self._s3_store(None), self.access.bucket, self.engine.persist)
+
+    def _s3_store(self, quoting: "Quoting | None") -> "S3Store":
+        from cf_data_tracker.stores.s3 import Quoting, S3Store  # noqa: PLC0415 - it imports boto3, which takes a while
+
+        return S3Store(
+            self._opened_client(),
+            self.access.bucket,
+            quoting or Quoting.AS_RECEIVED,
+            request_timeout=self.access.request_timeout,
+            renew=self._renewed,
+        )
+
+    def _renewed(self, broken: "S3Client") -> "S3Client":
+        """Return a client in place of one that is not to be used again."""
+        with self._opening:
+            if self._client is broken:
+                self._client = None
+            return self._opened_client()
 
     def _opened_client(self) -> "S3Client":
-        from cf_data_tracker.stores.s3 import foreign_endpoint, open_client  # noqa: PLC0415 - as above
+        from cf_data_tracker.stores.limits import observant  # noqa: PLC0415 - as above
+        from cf_data_tracker.stores.s3 import foreign_endpoint, open_client  # noqa: PLC0415
 
         with self._opening:
             if self._client is None:
                 self._client = open_client(self.access)
                 endpoint_url = self.access.endpoint_url or foreign_endpoint(self._client)
                 self.access = replace(self.access, endpoint_url=endpoint_url)
-            return self._client
+            return observant(self._client)

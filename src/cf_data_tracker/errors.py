@@ -128,3 +128,7 @@ class DeniedError(StoreError):
 
 class ReadDeniedError(DeniedError):
     """A read answered 403, as a missing key does where the caller may not list the bucket."""
+
+
+class AnswerTooLargeError(StoreError):
+    """An answer is longer than what is asked for can be, and was not read."""

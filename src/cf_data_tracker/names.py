@@ -25,6 +25,12 @@ MAX_COUNT: Final = 2**63 - 1
 MAX_KEY_BYTES: Final = 1024
 """S3's limit for a key."""
 
+MAX_DOCUMENT_BYTES: Final = 256 << 20
+"""The longest document that is read: about 700,000 versions."""
+
+MAX_INTERNAL_BYTES: Final = 4 << 20
+"""The longest object of those that the tracker keeps for itself."""
+
 S3_SCHEMES: Final = ("s3://", "s3a://", "s3n://")
 """How the URL of an object begins, as Hadoop's file systems write it, too."""
 
@@ -175,6 +181,11 @@ def probe_key(unique: str) -> str:
 def inbox_prefix(document_key: str) -> str:
     """Return what the keys of a document's inbox begin with: with its `/`, `vital` never sees the inbox of `vitals`."""
     return f"{INTERNAL_PREFIX}inbox/{document_key}/"
+
+
+def max_bytes(key: str) -> int:
+    """Return how long an object under this key may be that the engine reads."""
+    return MAX_INTERNAL_BYTES if key.startswith(INTERNAL_PREFIX) else MAX_DOCUMENT_BYTES
 
 
 def aside_key(inbox_key: str) -> str:

@@ -22,6 +22,7 @@ from typing import Final, Generic, Protocol, TypeAlias, TypeVar
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type
 
+from cf_data_tracker.deadline import deadline, run_until
 from cf_data_tracker.document import Document, recorded_since, to_bytes
 from cf_data_tracker.errors import (
     ContentionError,
@@ -198,7 +199,7 @@ class Engine:
     def run(self, commit: "Commit[T]") -> T:
         """Attempt a commit until it is done or patience ends. Raises as `commit` does."""
         try:
-            return self._persisted(commit)
+            return run_until(self._ends(), lambda: self._persisted(commit))
         except (DocumentVanishedError, StoreError) as error:
             if commit.in_doubt:  # a refusal says nothing about a write that was sent before
                 raise commit.unknown(error) from error
@@ -265,20 +266,24 @@ class Engine:
             Unanswered: The last attempt had no answer.
             Waiting: The last attempt found that others are still at it.
         """
-        wait = pause if pause is not None else self.jitter
+        wait, ends = pause if pause is not None else self.jitter, self._ends()
         retrying = Retrying(
             retry=retry_if_exception_type((Conflict, Unanswered, Waiting)),
             wait=lambda state: wait(state.attempt_number, _signal(state)),
-            stop=self._stop_after(self.surroundings.clock() + self._patience.seconds),
+            stop=self._stop_after(ends),
             sleep=self.surroundings.sleep,
             reraise=True,
         )
-        answer: T = retrying(self._noting_contact, attempt)
+        answer: T = run_until(ends, lambda: retrying(self._noting_contact, attempt))
         return answer
 
     def jitter(self, attempt: int, signal: BaseException | None) -> float:
         """Return how long to wait after an attempt: full jitter."""
         return self.surroundings.random() * self._patience.bound(attempt, signal)
+
+    def _ends(self) -> float:
+        """Return when a call that begins now ends, or the call that it is part of, if that is earlier."""
+        return min(self.surroundings.clock() + self._patience.seconds, deadline())
 
     def _persisted(self, commit: "Commit[T]") -> T:
         try:

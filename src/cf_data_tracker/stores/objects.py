@@ -9,21 +9,25 @@ What a status means is for `stores.s3` to say, and which file to put where for `
 """
 
 import hashlib
+import math
 import threading
 import uuid
 from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, Protocol, TypeVar, cast
 
 from boto3.s3.transfer import TransferConfig, create_transfer_manager
 from s3transfer.subscribers import BaseSubscriber
 
+from cf_data_tracker.deadline import run_without_deadline
 from cf_data_tracker.errors import DeniedError, LocalFileError, ReadDeniedError, StoreError
-from cf_data_tracker.names import probe_key
+from cf_data_tracker.names import MAX_DOCUMENT_BYTES, probe_key
 from cf_data_tracker.settings import is_aws
 from cf_data_tracker.store import Conflict, Content, Head, Kept, Listed, Page, Progress, Unanswered
-from cf_data_tracker.stores.s3 import LIST, PUT, S3Store, is_missing
+from cf_data_tracker.stores.limits import expect
+from cf_data_tracker.stores.s3 import GET, LIST, PUT, MalformedAnswer, S3Store, is_missing, needed
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -41,11 +45,13 @@ MAX_SINGLE_PUT: Final = 5 << 30
 """What S3 and its like take in one request."""
 
 CHUNK: Final = 1 << 20
+MAX_PAGES: Final = 1000
+"""Pages of a listing of versions: a million versions of one object. S3 slows down long before."""
+
 SHA256: Final = "sha256"
 """The checksum travels with the object as user metadata, `x-amz-meta-sha256`: for a file in parts S3 itself keeps none
 of the whole."""
 
-GET: Final = "s3:GetObject"
 VERSIONS: Final = "s3:ListBucketVersions"
 GET_VERSION: Final = "s3:GetObjectVersion"
 
@@ -87,9 +93,9 @@ class S3Objects:
                     return None  # as a bucket that is gone is answered, too: a HEAD's answer has no words
                 raise
             return Head(
-                size=answer["ContentLength"],
+                size=needed(answer, "ContentLength", "a HEAD"),
                 etag=answer.get("ETag", "").strip('"'),
-                modified=answer["LastModified"].timestamp(),
+                modified=needed(answer, "LastModified", "a HEAD").timestamp(),
                 sha256=answer.get("Metadata", {}).get(SHA256),
                 encrypted=bool(answer.get("SSECustomerAlgorithm"))
                 or answer.get("ServerSideEncryption", "AES256") != "AES256",
@@ -97,6 +103,9 @@ class S3Objects:
 
     def sha256(self, key: str) -> bytes | None:
         """GET the object, and keep nothing of it."""
+        return run_without_deadline(partial(self._sha256, key))
+
+    def _sha256(self, key: str) -> bytes | None:
         digest = hashlib.sha256()
         with self._store.asking(GET, key, denied=ReadDeniedError) as client:
             try:
@@ -105,6 +114,7 @@ class S3Objects:
                 if is_missing(error):
                     return None
                 raise
+            expect(math.inf)
             with closing(answer["Body"]) as body:
                 while chunk := body.read(CHUNK):
                     digest.update(chunk)
@@ -129,19 +139,18 @@ class S3Objects:
 
     def page(self, prefix: str, *, after: str = "") -> Page:
         """LIST up to 1,000 objects."""
-        start: dict[str, Any] = {"StartAfter": after} if after else {}
-        with self._store.asking(LIST, prefix) as client:
-            answer = client.list_objects_v2(Bucket=self._bucket, Prefix=prefix, **start)
-        objects = [
-            Listed(
-                key=entry["Key"],
-                size=entry["Size"],
-                etag=entry.get("ETag", "").strip('"'),
-                modified=entry["LastModified"].timestamp(),
-            )
-            for entry in answer.get("Contents", ())
-        ]
-        return Page(objects=objects, more=bool(objects) and answer.get("IsTruncated", False))
+        answer = self._store.listed(prefix, after)
+        with self._store.asking(LIST, prefix):
+            objects = [
+                Listed(
+                    key=entry["Key"],
+                    size=needed(entry, "Size", "a listing"),
+                    etag=entry.get("ETag", "").strip('"'),
+                    modified=needed(entry, "LastModified", "a listing").timestamp(),
+                )
+                for entry in answer["Contents"]
+            ]
+        return Page(objects=objects, more=answer["IsTruncated"])
 
     def delete(self, *keys: str) -> None:
         """DELETE the objects."""
@@ -151,12 +160,19 @@ class S3Objects:
         """LIST the versions of the object."""
         found: list[tuple[float, bool, Kept]] = []
         start: dict[str, Any] | None = {}
+        seen: set[str] = set()
         while start is not None:
             with self._store.asking(VERSIONS, key) as client:
                 answer = client.list_object_versions(Bucket=self._bucket, Prefix=key, **start)
-            page = [*_kept(answer.get("DeleteMarkers", ()), key, marker=True), *_kept(answer.get("Versions", ()), key)]
-            found.extend(page)
-            start = _next_page(answer, key)
+                needed(answer, "IsTruncated", "a listing of versions")
+                found += [
+                    *_kept(answer.get("DeleteMarkers", ()), key, marker=True),
+                    *_kept(answer.get("Versions", ()), key),
+                ]
+                start = _next_page(answer, key)
+                if start is not None and (start["VersionIdMarker"] in seen or len(seen) == MAX_PAGES):
+                    raise MalformedAnswer("the listing of versions does not end")
+                seen.update([start["VersionIdMarker"]] if start else [])
         # Each list has the newest first. Between the two only times tell, in seconds, and who is the newest of all: of
         # one second, a marker is taken to be later than what it may have hidden.
         found.reverse()
@@ -173,8 +189,7 @@ class S3Objects:
                 if is_missing(error):
                     return None
                 raise
-            with closing(answer["Body"]) as body:
-                return body.read()
+            return self._store.content(key, answer, MAX_DOCUMENT_BYTES)
 
     def _put(self, key: str, content: Content) -> str:
         with content.opened() as file:
@@ -188,7 +203,7 @@ class S3Objects:
                 IfNoneMatch="*",
                 **_digest(client, content),
             )
-        return answer.get("ETag", "").strip('"')
+            return str(needed(answer, "ETag", "a write")).strip('"')
 
     def _transfer(self, key: str, content: Content, progress: Progress) -> None:
         with self._one_large, self._store.asking(PUT, key) as client, content.opened() as file:
@@ -360,18 +375,17 @@ def _base64(digest: bytes) -> str:
 
 
 def _kept(entries: Sequence[Any], key: str, *, marker: bool = False) -> list[tuple[float, bool, Kept]]:
-    return [
-        (
-            entry["LastModified"].timestamp(),
-            entry["IsLatest"],
-            Kept(version=entry["VersionId"], modified=entry["LastModified"].timestamp(), marker=marker),
-        )
-        for entry in entries
-        if entry["Key"] == key
-    ]
+    kept = []
+    for entry in entries:
+        if needed(entry, "Key", "a listing of versions") == key:
+            version = needed(entry, "VersionId", "a listing of versions")
+            modified = needed(entry, "LastModified", "a listing of versions").timestamp()
+            is_latest = needed(entry, "IsLatest", "a listing of versions")
+            kept.append((modified, is_latest, Kept(version=version, modified=modified, marker=marker)))
+    return kept
 
 
 def _next_page(answer: Mapping[str, Any], key: str) -> dict[str, Any] | None:
-    if not answer.get("IsTruncated") or answer.get("NextKeyMarker") != key:
+    if not answer["IsTruncated"] or answer.get("NextKeyMarker") != key:
         return None
-    return {"KeyMarker": key, "VersionIdMarker": answer["NextVersionIdMarker"]}
+    return {"KeyMarker": key, "VersionIdMarker": needed(answer, "NextVersionIdMarker", "a listing of versions")}

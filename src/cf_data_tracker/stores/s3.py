@@ -24,11 +24,14 @@ HTTP 200, which botocore turns into a 500 with the code PreconditionFailed.
 """
 
 import hashlib
+import re
 from base64 import b64encode
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from enum import Enum
+from http.client import HTTPException
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import boto3
@@ -52,8 +55,17 @@ from botocore.exceptions import (
     TokenRetrievalError,
 )
 from botocore.parsers import ResponseParserError
+from urllib3.exceptions import HTTPError
 
-from cf_data_tracker.errors import DeniedError, ReadDeniedError, StoreError, TrackerError, UnsafeStoreError
+from cf_data_tracker.errors import (
+    AnswerTooLargeError,
+    DeniedError,
+    ReadDeniedError,
+    StoreError,
+    TrackerError,
+    UnsafeStoreError,
+)
+from cf_data_tracker.names import max_bytes, shortened
 from cf_data_tracker.settings import Access, is_aws
 from cf_data_tracker.store import (
     ANYTHING,
@@ -66,6 +78,7 @@ from cf_data_tracker.store import (
     Written,
     vanished,
 )
+from cf_data_tracker.stores.limits import Request, expect, limited, observant
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -89,19 +102,24 @@ UNKNOWN: Final = DAMAGED | {"RequestTimeout", "InternalError", "408"}  # with a 
 WAITING: Final = "waiting"
 """The note that travels with an object is kept as user metadata: `x-amz-meta-waiting`."""
 
+GET: Final = "s3:GetObject"
 PUT: Final = "s3:PutObject"
 LIST: Final = "s3:ListBucket"
 DELETE: Final = "s3:DeleteObject"
 ERASE: Final = "s3:DeleteObjectVersion"
 NEVER_SENT: Final = (EndpointConnectionError, ConnectTimeoutError)
-SILENT: Final = (BotoCoreError, ResponseParserError, RecursionError, ValueError)  # ValueError: a date that is none, say
+BROKEN: Final = (HTTPError, HTTPException, OSError)  # which boto3 lets through where the body of an error breaks off
+NONSENSE: Final = (ResponseParserError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError)
+"""What boto3 raises where an answer is not what S3 sends: a date that is none, a missing element."""
+
+SILENT: Final = (BotoCoreError, RecursionError, *BROKEN, *NONSENSE)
 INTERRUPTED: Final = (
     ConnectionError,
     FlexibleChecksumError,
     HTTPClientError,
     IncompleteReadError,
-    ResponseParserError,
-    ValueError,
+    *BROKEN,
+    *NONSENSE,
 )
 CREDENTIALS: Final = (
     NoCredentialsError,
@@ -114,6 +132,17 @@ HOPELESS: Final = (*CREDENTIALS, ParamValidationError)
 NOT_MODIFIED, FORBIDDEN, CONFLICT, PRECONDITION_FAILED, TOO_MANY = 304, 403, 409, 412, 429
 SERVER_ERROR, NOT_IMPLEMENTED, SERVICE_UNAVAILABLE = 500, 501, 503
 HIDDEN: Final = ", and s3:ListBucket on the bucket, without which a missing object is answered so too"
+NOT_S3: Final = "is AWS_ENDPOINT_URL_S3 the address of an S3 store, or is a proxy in between?"
+MAX_WORDS: Final = 300
+"""Characters of a store's own words in a message."""
+
+MAX_LOOKED_AT: Final = 10_000
+"""Characters of them that are looked at: an error of 2.5 million characters has been seen."""
+
+STARS: Final = "***"
+SIGNED: Final = re.compile(r"AWS4-HMAC-SHA256[^<]*|(?i:signature|security-token|credential)[\w-]*[=:]\s*[^\s&<,]+")
+"""What a store may repeat of a request's signature."""
+
 FOREIGN: Final = {
     # Newer boto3 adds checksums by default, which break several stores that are not AWS.
     "request_checksum_calculation": "when_required",
@@ -133,6 +162,8 @@ ADVICE: Final = {
     "TemporaryRedirect": "the bucket is in another region: correct AWS_REGION_NAME",
     "AuthorizationHeaderMalformed": "the region is wrong: correct AWS_REGION_NAME",
     "IllegalLocationConstraintException": "the bucket is in another region: correct AWS_REGION_NAME",
+    "InvalidObjectState": "the object is archived: restore it from the archive first",
+    "AccountProblem": "the account is suspended or has another problem: ask its owner",
     "EntityTooLarge": "this is larger than a single PUT may be",
     "QuotaExceeded": "the quota is used up: make room, or have it raised",
     "XMinioStorageFull": "the store is full: make room",
@@ -140,6 +171,10 @@ ADVICE: Final = {
     "507": "the store is full: make room",
     "301": "the bucket is in another region: correct AWS_REGION_NAME",
 }
+
+
+class MalformedAnswer(ValueError):  # noqa: N818 - a signal within the stores
+    """An answer lacks what every answer of S3 to such a request has."""
 
 
 class Quoting(Enum):
@@ -191,7 +226,7 @@ def _client(access: Access) -> "S3Client":
             aws_session_token=access.session_token,
             region_name=access.region,
         )
-        return session.client("s3", endpoint_url=access.endpoint_url, config=config)
+        return observant(session.client("s3", endpoint_url=access.endpoint_url, config=config))
     except (BotoCoreError, ValueError) as error:
         raise StoreError(f"no connection can be made to the bucket {access.bucket}: {error}") from error
 
@@ -221,84 +256,141 @@ def access_of(client: "S3Client", bucket: str, request_timeout: float = 15.0) ->
 
 
 class S3Store:
-    """A `Store` over one bucket. It asks once; an answer comes back as a value, a signal or an error."""
+    """A `Store` over one bucket. It asks once; an answer comes back as a value, a signal or an error.
 
-    def __init__(self, client: "S3Client", bucket: str, quoting: Quoting = Quoting.AS_RECEIVED) -> None:
+    Args:
+        client: The client.
+        bucket: The bucket.
+        quoting: The form in which it wants its ETags back.
+        request_timeout: Seconds that a request may take, and a second more for each 128 KiB that it moves.
+        renew: Gives a client in place of one that a foreign exception has passed through.
+    """
+
+    def __init__(
+        self,
+        client: "S3Client",
+        bucket: str,
+        quoting: Quoting = Quoting.AS_RECEIVED,
+        *,
+        request_timeout: float = 15.0,
+        renew: "Callable[[S3Client], S3Client] | None" = None,
+    ) -> None:
         self._client = client
         self._bucket = bucket
         self._quoting = quoting
+        self._request_timeout = request_timeout
+        self._renew = renew
+        self._broken = False
 
     def location(self, key: str) -> str:
         """Return the S3 URL of a key."""
         return f"s3://{self._bucket}/{key}"
 
     @contextmanager
-    def asking(self, action: str, key: str, *, denied: type[StoreError] = DeniedError) -> "Iterator[S3Client]":
-        """Give the client, and raise the signal or error that its answer stands for."""
-        try:
-            yield self._client
-        except ClientError as error:
-            raise self._meaning(error, action, key, denied=denied) from error
-        except SILENT as error:
-            raise self._silence(error, action, key) from error
+    def asking(self, action: str, key: str, *, denied: type[DeniedError] = DeniedError) -> "Iterator[S3Client]":
+        """Give the client for one request, within limits; raise the signal or error that its answer stands for.
+
+        An exception that is not boto3's may come at any point of a request, from a signal handler for instance, and
+        leave the client's pool of connections locked. So the client is not used again.
+
+        Args:
+            action: The permission that the request takes.
+            key: What it is about, for messages.
+            denied: What a 403 is raised as.
+
+        Raises:
+            MalformedAnswer: Inside, by whoever reads the answer: it is not S3's. It becomes `Unanswered`.
+        """
+        with limited(self._request_timeout, monotonic) as request:
+            try:
+                yield self._usable_client()
+            except (TrackerError, Conflict, Unanswered):
+                raise
+            except ClientError as error:
+                raise self._meaning(error, action, key, denied=denied) from error
+            except SILENT as error:
+                foreign = _foreign(error)
+                if foreign is not None:
+                    self._broken = True
+                    raise foreign from None
+                raise self._silence(error, action, key, request) from error
+            except BaseException:
+                self._broken = True
+                raise
 
     def read(self, key: str, *, unless: str | None = None) -> Stored | Unchanged | None:
         """GET the object, or learn that its ETag still is `unless`."""
         condition: dict[str, Any] = {} if unless is None else {"IfNoneMatch": self._quoting.of(unless)}
-        try:
-            answer = self._client.get_object(Bucket=self._bucket, Key=key, **condition)
-            with closing(answer["Body"]) as body:  # as a context itself it gives the bare socket, which checks nothing
-                text = body.read()
-        except ClientError as error:
-            if _status(error) == NOT_MODIFIED:
-                return UNCHANGED
-            if is_missing(error):
-                return None
-            raise self._meaning(error, "s3:GetObject", key, denied=ReadDeniedError) from error
-        except SILENT as error:
-            raise self._silence(error, "s3:GetObject", key) from error
-        if "ETag" not in answer:
+        with self.asking(GET, key, denied=ReadDeniedError) as client:
+            try:
+                answer = client.get_object(Bucket=self._bucket, Key=key, **condition)
+            except ClientError as error:
+                if _status(error) == NOT_MODIFIED:
+                    return UNCHANGED
+                if is_missing(error) and not _page(error):
+                    return None
+                raise
+            body = self.content(key, answer, max_bytes(key))
+        if not answer.get("ETag"):
             raise StoreError(f"{self.location(key)}: the store sends no ETag, and without one nothing can be replaced")
         return Stored(
-            body=text,
+            body=body,
             etag=answer["ETag"],
             waiting=_number(answer.get("Metadata", {}).get(WAITING, "")),
             version=_version(answer.get("VersionId")),
         )
 
+    def content(self, key: str, answer: "Any", at_most: int) -> bytes:  # noqa: ANN401 - any answer with a body
+        """Return the body of an answer, which is read inside `asking`.
+
+        Raises:
+            AnswerTooLargeError: It is longer than `at_most` bytes.
+        """
+        with closing(answer["Body"]) as body:  # as a context itself it gives the bare socket, which checks nothing
+            if answer.get("ContentLength", 0) > at_most:
+                raise AnswerTooLargeError(_too_large(self.location(key), at_most))
+            expect(at_most)
+            text: bytes = body.read()
+        return text
+
     def write(self, key: str, body: bytes, *, replacing: Replacing, waiting: int = 0) -> Written:
         """PUT the object under the condition that `replacing` states."""
-        try:
-            answer = self._client.put_object(
-                Bucket=self._bucket,
-                Key=key,
-                # botocore makes a file object of bytes, and of those it sends the head first and waits for a word
-                # (`Expect: 100-continue`): a round trip more. It takes a bytearray as it is.
-                Body=cast("bytes", bytearray(body)),
-                ContentType="application/json",
-                Metadata={WAITING: str(waiting)} if waiting else {},
-                **self._condition(replacing),
-            )
-        except ClientError as error:
-            if is_missing(error) and isinstance(replacing, str):
-                raise vanished(self.location(key)) from error
-            raise self._meaning(error, PUT, key) from error
-        except SILENT as error:
-            raise self._silence(error, PUT, key) from error
-        if "ETag" not in answer:
-            raise Unanswered(f"{self.location(key)}: the answer to a write has no ETag")
-        return Written(etag=answer["ETag"], version=_version(answer.get("VersionId")))
+        with self.asking(PUT, key) as client:
+            try:
+                answer = client.put_object(
+                    Bucket=self._bucket,
+                    Key=key,
+                    # botocore makes a file object of bytes, and of those it sends the head first and waits for a word
+                    # (`Expect: 100-continue`): a round trip more. It takes a bytearray as it is.
+                    Body=cast("bytes", bytearray(body)),
+                    ContentType="application/json",
+                    Metadata={WAITING: str(waiting)} if waiting else {},
+                    **digest(client, body),
+                    **self._condition(replacing),
+                )
+            except ClientError as error:
+                if is_missing(error) and isinstance(replacing, str):
+                    raise vanished(self.location(key)) from error
+                raise
+            etag = needed(answer, "ETag", "a write")
+        return Written(etag=etag, version=_version(answer.get("VersionId")))
 
     def list(self, prefix: str, *, after: str = "") -> list[str]:
         """LIST up to 1,000 keys."""
+        return [entry["Key"] for entry in self.listed(prefix, after)["Contents"]]
+
+    def listed(self, prefix: str, after: str = "") -> "Mapping[str, Any]":
+        """LIST up to 1,000 objects, and return the answer: `Contents`, each with a `Key`, and `IsTruncated`."""
         start: dict[str, Any] = {"StartAfter": after} if after else {}
-        try:
-            answer = self._client.list_objects_v2(Bucket=self._bucket, Prefix=prefix, **start)
-        except ClientError as error:
-            raise self._meaning(error, LIST, prefix) from error
-        except SILENT as error:
-            raise self._silence(error, LIST, prefix) from error
-        return [entry["Key"] for entry in answer.get("Contents", ()) if "Key" in entry]
+        with self.asking(LIST, prefix) as client:
+            answer = client.list_objects_v2(Bucket=self._bucket, Prefix=prefix, **start)
+            more = needed(answer, "IsTruncated", "a listing")
+            contents = answer.get("Contents", [])
+            for entry in contents:
+                needed(entry, "Key", "a listing")
+            if more and not contents:
+                raise MalformedAnswer("the answer to a listing is empty, and says that there is more")
+        return {"Contents": contents, "IsTruncated": more}
 
     def delete(self, *keys: str) -> None:
         """DELETE the objects."""
@@ -312,34 +404,33 @@ class S3Store:
         self._delete(ERASE, {"Bucket": self._bucket, "Key": key, "VersionId": version})
 
     def _delete(self, action: str, which: "Doomed") -> None:
-        try:
-            self._client.delete_object(**which)
-        except ClientError as error:
-            if not is_missing(error):  # some stores answer 404 where S3 answers 204
-                raise self._meaning(error, action, which["Key"]) from error
-        except SILENT as error:
-            raise self._silence(error, action, which["Key"]) from error
+        with self.asking(action, which["Key"]) as client:
+            try:
+                client.delete_object(**which)
+            except ClientError as error:
+                if not is_missing(error):  # some stores answer 404 where S3 answers 204
+                    raise
 
     def _delete_many(self, keys: Sequence[str]) -> None:
-        first = keys[0]
         doomed: Delete = {"Objects": [{"Key": key} for key in keys], "Quiet": True}
-        try:
-            answer = self._client.delete_objects(Bucket=self._bucket, Delete=doomed)
-        except ClientError as error:
-            raise self._meaning(error, DELETE, first) from error
-        except SILENT as error:
-            raise self._silence(error, DELETE, first) from error
+        with self.asking(DELETE, keys[0]) as client:
+            answer = client.delete_objects(Bucket=self._bucket, Delete=doomed)
         for refused in answer.get("Errors", ()):  # the request was answered 200; each key has its own answer
             if refused.get("Code") not in MISSING:
-                raise self._meaning(_refusal(refused), DELETE, refused.get("Key", first))
+                raise self._meaning(_refusal(refused), DELETE, refused.get("Key", keys[0]))
+
+    def _usable_client(self) -> "S3Client":
+        if self._broken and self._renew is not None:
+            self._client, self._broken = self._renew(self._client), False
+        return self._client
 
     def _condition(self, replacing: Replacing) -> dict[str, Any]:
         if replacing is ANYTHING:
             return {}
         return {"IfNoneMatch": "*"} if replacing is None else {"IfMatch": self._quoting.of(replacing)}
 
-    def _meaning(
-        self, error: ClientError, action: str, key: str, *, denied: type[StoreError] = DeniedError
+    def _meaning(  # noqa: PLR0911 - a row of the table each
+        self, error: ClientError, action: str, key: str, *, denied: type[DeniedError] = DeniedError
     ) -> Exception:
         """Return the signal or error that an answer of the store stands for."""
         code, status = _code(error), _status(error)
@@ -348,23 +439,38 @@ class S3Store:
             # Only a write says what it replaces: for the others it means that something else was under way.
             if action == PUT:
                 return Conflict(where, certain=code == "PreconditionFailed" or status == PRECONDITION_FAILED)
-            return Unanswered(f"answered {code or status}")
+            return Unanswered(f"answered {code or status}{_page(error)}")
         if code == "NotImplemented" or status == NOT_IMPLEMENTED:
             return _not_known(where, action)
         slow = code in SLOWER or status in (TOO_MANY, SERVICE_UNAVAILABLE)
         if slow or code in UNKNOWN or (status >= SERVER_ERROR and code not in ADVICE):
-            return Unanswered(f"answered {code or status}", slow=slow)
+            return Unanswered(f"answered {code or status}{_page(error)}", slow=slow)
+        words = self._words(error)
         if code in DENIED or (code not in ADVICE and status == FORBIDDEN):
-            hint = HIDDEN if denied is ReadDeniedError else ""
-            return denied(f"{self.location(key)}: access denied; allow {action} on it{hint}")
-        plain = (
-            "refused" if code.strip("0123456789") else "refused, though not in S3's words: correct AWS_ENDPOINT_URL_S3"
-        )
-        return StoreError(f"{where}: {ADVICE.get(code) or error.response['Error'].get('Message') or plain}")
+            return _denial(error, self.location(key), action, words, denied)
+        if code in ADVICE:
+            return StoreError(f"{where}: {ADVICE[code]}{_in_brackets(words)}")
+        if not code.strip("0123456789"):
+            return StoreError(f"{where}: refused, though not in S3's words: correct AWS_ENDPOINT_URL_S3")
+        return StoreError(f"{where}: {words or 'refused'}")
 
-    def _silence(self, error: Exception, action: str, key: str) -> Exception:
+    def _words(self, error: ClientError) -> str:
+        """Return the store's own words on one line, cut short, and without a secret that they may repeat."""
+        credentials = getattr(getattr(self._client, "_request_signer", None), "_credentials", None)
+        secrets = (getattr(credentials, name, None) for name in ("_secret_key", "secret_key", "_token", "token"))
+        text = str(error.response.get("Error", {}).get("Message") or "")[:MAX_LOOKED_AT]
+        for secret in filter(None, secrets):
+            text = text.replace(secret, STARS)
+        text = SIGNED.sub(STARS, text)
+        return shortened(" ".join("".join(sign if sign.isprintable() else " " for sign in text).split()), to=MAX_WORDS)
+
+    def _silence(self, error: Exception, action: str, key: str, request: Request) -> Exception:
         """Return the signal or error for a request that has no answer of the store."""
         endpoint_url = self._client.meta.endpoint_url
+        if request.too_long and action != PUT:
+            return AnswerTooLargeError(_too_large(self.location(key), request.at_most))
+        if isinstance(error, MalformedAnswer):
+            return Unanswered(f"{error}: {NOT_S3}", sent=action == PUT)
         if _never_sent(error):
             what = f"{endpoint_url} cannot be reached ({type(error).__name__})"
             return Unanswered(f"{what}: is the endpoint right, and the store running?", sent=False)
@@ -375,13 +481,14 @@ class S3Store:
         return StoreError(self._mending(error, f"{self.location(key)} at {endpoint_url}"))
 
     def _mending(self, error: Exception, where: str) -> str:
+        said = shortened(" ".join(str(error).split()), to=MAX_WORDS)
         if isinstance(error, CREDENTIALS):
-            return f"no credentials for {where}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or sign in ({error})"
+            return f"no credentials for {where}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or sign in ({said})"
         if isinstance(error, ParamValidationError) and "bucket" in str(error):
             return f"{self._bucket!r} can be no bucket's name: correct it"
         if isinstance(error, RecursionError):
             return f"{where}: the endpoint redirects every request: correct AWS_ENDPOINT_URL_S3 (https?)"
-        return f"{where}: {error}"
+        return f"{where}: {said}"
 
 
 def _not_known(where: str, action: str) -> TrackerError:
@@ -389,6 +496,63 @@ def _not_known(where: str, action: str) -> TrackerError:
     if action in (LIST, DELETE, ERASE):
         return StoreError(f"{what})")
     return UnsafeStoreError(f"{what} with a condition)")
+
+
+def _denial(error: ClientError, location: str, action: str, words: str, denied: type[DeniedError]) -> StoreError:
+    """Return the error for a 403, with advice only where it is certain what would help."""
+    code, lowered = _code(error), words.lower()
+    said = f"{code}: {words}" if words else code
+    if code not in (*DENIED, ""):  # an archived object, a suspended account: no permission would help
+        return DeniedError(f"{location}: refused ({said})")
+    if _page(error):
+        return denied(f"{location}: answered 403{_page(error)}")
+    if "kms" in lowered:
+        return DeniedError(f"{location}: access denied by the key that encrypts it ({said}): allow the use of that key")
+    if "explicit deny" in lowered or "object lock" in lowered:
+        return denied(f"{location}: access denied, and not for want of a permission ({said})")
+    hint = HIDDEN if denied is ReadDeniedError else ""
+    return denied(f"{location}: access denied; allow {action} on it{hint}{_in_brackets(words)}")
+
+
+def _page(error: ClientError) -> str:
+    """Return what to add where the answer is a page of HTML without a code of S3's; else nothing."""
+    headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    is_page = "html" in headers.get("content-type", "") and not _code(error).strip("0123456789")
+    return f" by a page of HTML, which is not S3's: {NOT_S3}" if is_page else ""
+
+
+def _in_brackets(words: str) -> str:
+    return f" ({words})" if words else ""
+
+
+def _too_large(location: str, at_most: float) -> str:
+    return f"{location}: the answer is longer than {at_most / (1 << 20):.0f} MiB, and was not read: {NOT_S3}"
+
+
+def _foreign(error: BaseException) -> BaseException | None:
+    """Return an exception of the program around us that boto3 took for one of sending, or `None`."""
+    inner = error.kwargs.get("error") if type(error) is HTTPClientError else None
+    natural = (OSError, HTTPError, HTTPException, ValueError, TypeError, LookupError, RuntimeError, TrackerError)
+    return None if inner is None or isinstance(inner, natural) else inner
+
+
+def needed(answer: "Mapping[str, Any]", name: str, to: str) -> Any:  # noqa: ANN401 - what it is depends on the name
+    """Return an element that every answer of S3 to such a request has.
+
+    Raises:
+        MalformedAnswer: This one lacks it.
+    """
+    value = answer.get(name)
+    if value is None or value == "":
+        raise MalformedAnswer(f"the answer to {to} has no {name}")
+    return value
+
+
+def digest(client: "S3Client", body: bytes) -> dict[str, Any]:
+    """Return the checksum that goes with a body: boto3 adds one at AWS; other stores know MD5, some demand it."""
+    if is_aws(client.meta.endpoint_url):
+        return {}
+    return {"ContentMD5": b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()}
 
 
 def _never_sent(error: Exception) -> bool:

@@ -1,0 +1,220 @@
+"""Limits of one request: how long it may take as a whole, and how much of an answer is read.
+
+The timeouts of boto3 hold for each wait at a socket. An answer that trickles, a byte a second, meets none of them, and
+neither does an endless row of `100 Continue`. So the sockets of our clients know the request that they serve:
+
+- A request ends `request_timeout` seconds after it began, plus a second for each 128 KiB that it has moved: what moves
+  at a useful pace is not cut off, however large it is.
+- It ends one `request_timeout` after the deadline of its call (`deadline`), whatever it has moved.
+- An answer that is longer than expected is cut off, before it is held in memory.
+
+What is cut off looks to boto3 like a broken connection or a read timeout, which is what it means: no answer.
+"""
+
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from io import BufferedReader, RawIOBase
+from typing import TYPE_CHECKING, Any, Final
+
+from botocore.awsrequest import AWSHTTPConnection, AWSHTTPConnectionPool, AWSHTTPSConnection, AWSHTTPSConnectionPool
+
+from cf_data_tracker.deadline import deadline
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.client import S3Client
+
+BYTES_A_SECOND: Final = 128 << 10
+"""The pace at which a transfer earns more time: about one megabit a second, slower than any link that is of use."""
+
+MAX_ANSWER: Final = 16 << 20
+"""Bytes of an answer that is not the content of an object. The longest that S3 sends, a page of 1,000 keys of 1,024
+bytes each, all of them escaped, is under 5 MiB."""
+
+PIECE: Final = 64 << 10
+"""Bytes that are handed to a socket at a time."""
+
+
+class AnswerTooLong(OSError):  # noqa: N818 - a signal that boto3 passes through
+    """More was received than the request expects."""
+
+
+class Request:
+    """One request that is under way, as its socket sees it.
+
+    Args:
+        request_timeout: Seconds that it may take, before what it earns by moving bytes.
+        clock: The clock that the deadline of its call is in.
+    """
+
+    __slots__ = ("_clock", "_ends", "_latest", "_readable", "at_most", "too_long")
+
+    def __init__(self, request_timeout: float, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._ends = clock() + request_timeout
+        self._latest = deadline() + request_timeout
+        self.too_long = False
+        self.expect(MAX_ANSWER)
+
+    def expect(self, at_most: float) -> None:
+        """Expect so many bytes from now on."""
+        self.at_most = self._readable = at_most
+
+    def seconds(self) -> float:
+        """Return how many seconds the next wait may take.
+
+        Raises:
+            TimeoutError: None are left.
+        """
+        left = min(self._ends, self._latest) - self._clock()
+        if left <= 0:
+            raise TimeoutError("the request took too long as a whole")
+        return left
+
+    def sent(self, number: int) -> None:
+        """Count bytes that were sent."""
+        self._ends += number / BYTES_A_SECOND
+
+    def received(self, number: int) -> None:
+        """Count bytes that were received.
+
+        Raises:
+            AnswerTooLong: They are more than expected.
+        """
+        self._ends += number / BYTES_A_SECOND
+        self._readable -= number
+        if self._readable < 0:
+            self.too_long = True
+            raise AnswerTooLong("the answer is too long")
+
+
+_CURRENT: Final[ContextVar[Request | None]] = ContextVar("request", default=None)
+
+
+@contextmanager
+def limited(request_timeout: float, clock: Callable[[], float]) -> Iterator[Request]:
+    """Give the limits of the requests that are sent inside, in this thread, by clients that were made `observant`."""
+    request = Request(request_timeout, clock)
+    token = _CURRENT.set(request)
+    try:
+        yield request
+    finally:
+        _CURRENT.reset(token)
+
+
+def expect(at_most: float) -> None:
+    """Let the request that is under way read so many bytes more: the content of an object comes next."""
+    request = _CURRENT.get()
+    if request is not None:
+        request.expect(at_most)
+
+
+def observant(client: "S3Client") -> "S3Client":
+    """Have a client's connections observe the limits; where none are set, they work as before.
+
+    A client whose requests do not go through botocore's own HTTP session keeps the timeouts that it has.
+    """
+    session = client._endpoint.http_session  # type: ignore[attr-defined]  # noqa: SLF001 - boto3 has no public way to it
+    classes: dict[str, Any] | None = getattr(session, "_pool_classes_by_scheme", None)
+    if classes is not None and classes.get("http") is AWSHTTPConnectionPool:
+        classes.update(http=_Pool, https=_PoolOverTLS)
+        session._manager.clear()  # noqa: SLF001 - connections that are open already would not observe them
+    return client
+
+
+class _Socket:
+    """A connected socket whose waits end with the request that it serves."""
+
+    def __init__(self, inner: socket.socket) -> None:
+        self._inner = inner
+        self._timeout = inner.gettimeout()
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - all else is the socket's
+        return getattr(self._inner, name)
+
+    def settimeout(self, seconds: float | None) -> None:
+        self._timeout = seconds
+        self._inner.settimeout(seconds)
+
+    def sendall(self, data: bytes) -> None:
+        request = _CURRENT.get()
+        if request is None:
+            self._inner.sendall(data)
+            return
+        view = memoryview(data)
+        for start in range(0, len(view), PIECE):
+            piece = view[start : start + PIECE]
+            self._inner.settimeout(request.seconds())
+            self._inner.sendall(piece)
+            request.sent(len(piece))
+
+    def recv_into(self, buffer: Any) -> int:  # noqa: ANN401 - any buffer
+        request = _CURRENT.get()
+        if request is None:
+            self._inner.settimeout(self._timeout)
+            return self._inner.recv_into(buffer)
+        left = request.seconds()
+        self._inner.settimeout(left if self._timeout is None else min(left, self._timeout))
+        number = self._inner.recv_into(buffer)
+        request.received(number)
+        return number
+
+    def makefile(self, mode: str = "r", buffering: int = -1) -> BufferedReader | RawIOBase:  # noqa: ARG002 - "rb" is asked for
+        reader = _Reader(self)
+        return reader if buffering == 0 else BufferedReader(reader)
+
+
+class _Reader(RawIOBase):
+    """What a socket receives, as a file. As with the standard library's, the socket stays open until this is closed."""
+
+    def __init__(self, sock: _Socket) -> None:
+        self._sock = sock
+        self._held = sock._inner.makefile("rb", buffering=0)  # noqa: SLF001 - its own  # keeps the socket open
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - any buffer
+        return self._sock.recv_into(buffer)
+
+    def close(self) -> None:
+        self._held.close()
+        super().close()
+
+
+class _Observant:
+    """A connection whose socket observes the limits. What is behind a proxy's tunnel is observed likewise."""
+
+    sock: Any
+    timeout: Any
+
+    def connect(self) -> None:
+        request = _CURRENT.get()
+        if request is not None:
+            left = request.seconds()
+            self.timeout = left if self.timeout is None else min(self.timeout, left)
+        super().connect()  # type: ignore[misc]
+        self.sock = _Socket(self.sock)
+
+    def _tunnel(self) -> None:
+        plain = self.sock
+        self.sock = _Socket(plain)
+        super()._tunnel()  # type: ignore[misc]
+        self.sock = plain
+
+
+class _Connection(_Observant, AWSHTTPConnection):  # type: ignore[misc]  # the stubs of its bases disagree
+    """A connection without TLS."""
+
+
+class _ConnectionOverTLS(_Observant, AWSHTTPSConnection):  # type: ignore[misc]  # as above
+    """A connection with TLS."""
+
+
+class _Pool(AWSHTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _PoolOverTLS(AWSHTTPSConnectionPool):
+    ConnectionCls = _ConnectionOverTLS
