@@ -23,7 +23,7 @@ from test_s3_store import refusal, store_at
 
 OK: Final = b'HTTP/1.1 200 OK\r\nETag: "e"\r\n'
 TIMEOUT: Final = 0.3
-SLACK: Final = 2.0
+SLACK: Final = 5.0
 """Seconds that a loaded machine may add."""
 
 Answer = Callable[[socket.socket], None]
