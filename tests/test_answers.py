@@ -260,4 +260,4 @@ def test_a_document_goes_to_another_store_with_its_md5(embedded: Server, schema:
 def test_what_boto3_raises_is_not_lost(aws: Scripted) -> None:
     """It is the cause of what is raised."""
     error = denial(aws, "AccessDenied", "Access Denied")
-    assert "An error occurred (AccessDenied)" in "".join(traceback.format_exception(error))
+    assert "PutObject was answered AccessDenied: Access Denied" in "".join(traceback.format_exception(error))

@@ -180,10 +180,13 @@ class TestSize:
         assert isinstance(signal, Unanswered)
         assert signal.sent
 
-    @pytest.mark.parametrize("length", [b"Content-Length: 999999999\r\n", b""], ids=["announced", "not announced"])
+    @pytest.mark.parametrize("length", [b"Content-Length: 999999999\r\n", b"Transfer-Encoding: chunked\r\n"])
     def test_an_entry_that_is_too_long_is_an_error(self, length: bytes) -> None:
-        """An object that the tracker keeps for itself is at most 4 MiB."""
-        with server(endless(OK + length + b"\r\n", LONG * 800)) as url, store_at(url) as store:
+        """An object that the tracker keeps for itself is at most 4 MiB, announced or not."""
+        with (
+            server(endless(OK + length + b"\r\n", b"10000\r\n" + b"x" * 0x10000 + b"\r\n")) as url,
+            store_at(url) as store,
+        ):
             error = refusal(lambda: store.read("_cf_tracker/inbox/k/1"))
         assert isinstance(error, AnswerTooLargeError)
         assert "is longer than 4 MiB" in str(error)

@@ -27,7 +27,7 @@ from cf_data_tracker.names import MAX_DOCUMENT_BYTES, probe_key
 from cf_data_tracker.settings import is_aws
 from cf_data_tracker.store import Conflict, Content, Head, Kept, Listed, Page, Progress, Unanswered
 from cf_data_tracker.stores.limits import expect
-from cf_data_tracker.stores.s3 import GET, LIST, PUT, MalformedAnswer, S3Store, is_missing, needed
+from cf_data_tracker.stores.s3 import GET, LIST, PUT, MalformedAnswer, S3Store, etag_in, is_missing, needed
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -94,7 +94,7 @@ class S3Objects:
                 raise
             return Head(
                 size=needed(answer, "ContentLength", "a HEAD"),
-                etag=answer.get("ETag", "").strip('"'),
+                etag=etag_in(answer, "a HEAD").strip('"'),
                 modified=needed(answer, "LastModified", "a HEAD").timestamp(),
                 sha256=answer.get("Metadata", {}).get(SHA256),
                 encrypted=bool(answer.get("SSECustomerAlgorithm"))
@@ -116,6 +116,7 @@ class S3Objects:
                 raise
             expect(math.inf)
             with closing(answer["Body"]) as body:
+                etag_in(answer, "a read")
                 while chunk := body.read(CHUNK):
                     digest.update(chunk)
         return digest.digest()
@@ -203,7 +204,7 @@ class S3Objects:
                 IfNoneMatch="*",
                 **_digest(client, content),
             )
-            return str(needed(answer, "ETag", "a write")).strip('"')
+            return etag_in(answer, "a write").strip('"')
 
     def _transfer(self, key: str, content: Content, progress: Progress) -> None:
         with self._one_large, self._store.asking(PUT, key) as client, content.opened() as file:

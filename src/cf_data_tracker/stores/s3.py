@@ -26,7 +26,7 @@ HTTP 200, which botocore turns into a 500 with the code PreconditionFailed.
 import hashlib
 import re
 from base64 import b64encode
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from enum import Enum
@@ -109,10 +109,18 @@ DELETE: Final = "s3:DeleteObject"
 ERASE: Final = "s3:DeleteObjectVersion"
 NEVER_SENT: Final = (EndpointConnectionError, ConnectTimeoutError)
 BROKEN: Final = (HTTPError, HTTPException, OSError)  # which boto3 lets through where the body of an error breaks off
-NONSENSE: Final = (ResponseParserError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError)
+NONSENSE: Final = (
+    ResponseParserError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    RuntimeError,
+)
 """What boto3 raises where an answer is not what S3 sends: a date that is none, a missing element."""
 
-SILENT: Final = (BotoCoreError, RecursionError, *BROKEN, *NONSENSE)
+SILENT: Final = (BotoCoreError, *BROKEN, *NONSENSE)
 INTERRUPTED: Final = (
     ConnectionError,
     FlexibleChecksumError,
@@ -128,7 +136,7 @@ CREDENTIALS: Final = (
     SSOError,
     TokenRetrievalError,
 )
-HOPELESS: Final = (*CREDENTIALS, ParamValidationError)
+HOPELESS: Final = (*CREDENTIALS, ParamValidationError, RecursionError)
 NOT_MODIFIED, FORBIDDEN, CONFLICT, PRECONDITION_FAILED, TOO_MANY = 304, 403, 409, 412, 429
 SERVER_ERROR, NOT_IMPLEMENTED, SERVICE_UNAVAILABLE = 500, 501, 503
 HIDDEN: Final = ", and s3:ListBucket on the bucket, without which a missing object is answered so too"
@@ -136,6 +144,10 @@ NOT_S3: Final = "is AWS_ENDPOINT_URL_S3 the address of an S3 store, or is a prox
 MAX_WORDS: Final = 300
 """Characters of a store's own words in a message."""
 
+MAX_CODE: Final = 60
+"""Characters of a store's code in a message; those of S3 have 41 at most."""
+
+MAX_ETAG: Final = 255
 MAX_LOOKED_AT: Final = 10_000
 """Characters of them that are looked at: an error of 2.5 million characters has been seen."""
 
@@ -307,6 +319,7 @@ class S3Store:
             except (TrackerError, Conflict, Unanswered):
                 raise
             except ClientError as error:
+                self._clean(error)
                 raise self._meaning(error, action, key, denied=denied) from error
             except SILENT as error:
                 foreign = _foreign(error)
@@ -327,15 +340,14 @@ class S3Store:
             except ClientError as error:
                 if _status(error) == NOT_MODIFIED:
                     return UNCHANGED
-                if is_missing(error) and not _page(error):
+                if is_missing(error):
                     return None
                 raise
             body = self.content(key, answer, max_bytes(key))
-        if not answer.get("ETag"):
-            raise StoreError(f"{self.location(key)}: the store sends no ETag, and without one nothing can be replaced")
+            etag = etag_in(answer, "a read")
         return Stored(
             body=body,
-            etag=answer["ETag"],
+            etag=etag,
             waiting=_number(answer.get("Metadata", {}).get(WAITING, "")),
             version=_version(answer.get("VersionId")),
         )
@@ -347,6 +359,7 @@ class S3Store:
             AnswerTooLargeError: It is longer than `at_most` bytes.
         """
         with closing(answer["Body"]) as body:  # as a context itself it gives the bare socket, which checks nothing
+            etag_in(answer, "a read")
             if answer.get("ContentLength", 0) > at_most:
                 raise AnswerTooLargeError(_too_large(self.location(key), at_most))
             expect(at_most)
@@ -372,7 +385,7 @@ class S3Store:
                 if is_missing(error) and isinstance(replacing, str):
                     raise vanished(self.location(key)) from error
                 raise
-            etag = needed(answer, "ETag", "a write")
+            etag = etag_in(answer, "a write")
         return Written(etag=etag, version=_version(answer.get("VersionId")))
 
     def list(self, prefix: str, *, after: str = "") -> list[str]:
@@ -415,6 +428,10 @@ class S3Store:
         doomed: Delete = {"Objects": [{"Key": key} for key in keys], "Quiet": True}
         with self.asking(DELETE, keys[0]) as client:
             answer = client.delete_objects(Bucket=self._bucket, Delete=doomed)
+            headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+            _check_whole(answer, "a deletion")
+            if headers.get("content-length") == "0":  # S3 answers with a DeleteResult, if only an empty one
+                raise MalformedAnswer("the answer to a deletion is empty")
         for refused in answer.get("Errors", ()):  # the request was answered 200; each key has its own answer
             if refused.get("Code") not in MISSING:
                 raise self._meaning(_refusal(refused), DELETE, refused.get("Key", keys[0]))
@@ -445,7 +462,7 @@ class S3Store:
         slow = code in SLOWER or status in (TOO_MANY, SERVICE_UNAVAILABLE)
         if slow or code in UNKNOWN or (status >= SERVER_ERROR and code not in ADVICE):
             return Unanswered(f"answered {code or status}{_page(error)}", slow=slow)
-        words = self._words(error)
+        words = error.response.get("Error", {}).get("Message", "")
         if code in DENIED or (code not in ADVICE and status == FORBIDDEN):
             return _denial(error, self.location(key), action, words, denied)
         if code in ADVICE:
@@ -454,15 +471,14 @@ class S3Store:
             return StoreError(f"{where}: refused, though not in S3's words: correct AWS_ENDPOINT_URL_S3")
         return StoreError(f"{where}: {words or 'refused'}")
 
-    def _words(self, error: ClientError) -> str:
-        """Return the store's own words on one line, cut short, and without a secret that they may repeat."""
+    def _clean(self, error: ClientError) -> None:
+        """Make what a store says fit to be shown: one line, cut short, without a secret that it may repeat."""
         credentials = getattr(getattr(self._client, "_request_signer", None), "_credentials", None)
-        secrets = (getattr(credentials, name, None) for name in ("_secret_key", "secret_key", "_token", "token"))
-        text = str(error.response.get("Error", {}).get("Message") or "")[:MAX_LOOKED_AT]
-        for secret in filter(None, secrets):
-            text = text.replace(secret, STARS)
-        text = SIGNED.sub(STARS, text)
-        return shortened(" ".join("".join(sign if sign.isprintable() else " " for sign in text).split()), to=MAX_WORDS)
+        secrets = [getattr(credentials, name, None) for name in ("_secret_key", "secret_key", "_token", "token")]
+        said = error.response.setdefault("Error", {})
+        said["Code"] = shown(said.get("Code"), MAX_CODE, secrets)
+        said["Message"] = shown(said.get("Message"), MAX_WORDS, secrets)
+        error.args = (f"{error.operation_name} was answered {said['Code']}: {said['Message']}",)
 
     def _silence(self, error: Exception, action: str, key: str, request: Request) -> Exception:
         """Return the signal or error for a request that has no answer of the store."""
@@ -481,7 +497,7 @@ class S3Store:
         return StoreError(self._mending(error, f"{self.location(key)} at {endpoint_url}"))
 
     def _mending(self, error: Exception, where: str) -> str:
-        said = shortened(" ".join(str(error).split()), to=MAX_WORDS)
+        said = shown(str(error), MAX_WORDS)
         if isinstance(error, CREDENTIALS):
             return f"no credentials for {where}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or sign in ({said})"
         if isinstance(error, ParamValidationError) and "bucket" in str(error):
@@ -496,6 +512,15 @@ def _not_known(where: str, action: str) -> TrackerError:
     if action in (LIST, DELETE, ERASE):
         return StoreError(f"{what})")
     return UnsafeStoreError(f"{what} with a condition)")
+
+
+def shown(said: object, at_most: int, secrets: Iterable[str | None] = ()) -> str:
+    """Return what somebody else has said on one line, cut short, without secrets and what a request was signed with."""
+    text = said[:MAX_LOOKED_AT] if isinstance(said, str) else ""
+    for secret in filter(None, secrets):
+        text = text.replace(secret, STARS)
+    text = "".join(sign if sign.isprintable() else " " for sign in SIGNED.sub(STARS, text))
+    return shortened(" ".join(text.split()), to=at_most)
 
 
 def _denial(error: ClientError, location: str, action: str, words: str, denied: type[DeniedError]) -> StoreError:
@@ -517,7 +542,8 @@ def _denial(error: ClientError, location: str, action: str, words: str, denied: 
 def _page(error: ClientError) -> str:
     """Return what to add where the answer is a page of HTML without a code of S3's; else nothing."""
     headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
-    is_page = "html" in headers.get("content-type", "") and not _code(error).strip("0123456789")
+    is_html = "html" in headers.get("content-type", "") and headers.get("content-length") != "0"  # as moto's HEAD
+    is_page = is_html and not _code(error).strip("0123456789")
     return f" by a page of HTML, which is not S3's: {NOT_S3}" if is_page else ""
 
 
@@ -546,6 +572,26 @@ def needed(answer: "Mapping[str, Any]", name: str, to: str) -> Any:  # noqa: ANN
     if value is None or value == "":
         raise MalformedAnswer(f"the answer to {to} has no {name}")
     return value
+
+
+def etag_in(answer: "Mapping[str, Any]", to: str) -> str:
+    """Return the ETag of an answer, as received.
+
+    Raises:
+        MalformedAnswer: It has none, or something else; or it is cut off, so that its length is not known.
+    """
+    etag: str = needed(answer, "ETag", to)
+    if len(etag) > MAX_ETAG or not etag.isascii() or not etag.isprintable() or not etag.strip('"'):
+        raise MalformedAnswer(f"the answer to {to} has an ETag that is none")
+    _check_whole(answer, to)
+    return etag
+
+
+def _check_whole(answer: "Mapping[str, Any]", to: str) -> None:
+    # A head that breaks off is taken for a whole one by http.client; that of every answer of S3 says how it ends.
+    headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    if headers and not {"content-length", "transfer-encoding"} & set(headers):
+        raise MalformedAnswer(f"the answer to {to} is cut off")
 
 
 def digest(client: "S3Client", body: bytes) -> dict[str, Any]:
@@ -581,8 +627,8 @@ def _code(error: ClientError) -> str:
 
 
 def is_missing(error: ClientError) -> bool:
-    """Return whether a store says that there is no such object, or no such version of it."""
-    return _code(error) in MISSING
+    """Return whether a store says that there is no such object, or no such version of it; a proxy's page does not."""
+    return _code(error) in MISSING and not _page(error)
 
 
 def _status(error: ClientError) -> int:
