@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
     from types import TracebackType
 
+    from typing_extensions import Self
+
 LONGEST: Final = 60.0
 """Seconds that one answer lasts at most."""
 
@@ -94,7 +96,7 @@ class Answer:
 NOTHING_THERE: Final = Answer(status=200, reason="OK", headers=(("ETag", '"0"'),), body=b"{}")
 
 
-def purpose_of(method: str, path: str) -> str:
+def purpose_of(method: str, path: str) -> str:  # noqa: PLR0911 - a table, in code
     """Return what a request is for."""
     parts = urlsplit(path)
     query = parse_qs(parts.query, keep_blank_values=True)
@@ -206,7 +208,7 @@ class Kind:
         proxied: Whether it is made of the real answer, so that the request is always applied.
         on: The purposes for which it makes sense; all, if none is named.
         heavy: Whether it costs so much that few should be under way at once.
-        core: Whether it is tried on everything; the others on requests of one purpose alone.
+        core: Whether it is tried on every purpose of every call; the others where a purpose is met first.
     """
 
     name: str
@@ -293,7 +295,7 @@ class HostileServer:
             self._kinds = {}
             self._until.set()
 
-    def __enter__(self) -> HostileServer:
+    def __enter__(self) -> Self:
         self._acceptor.start()
         return self
 
@@ -557,7 +559,7 @@ def _half_a_body(exchange: Exchange) -> None:
     exchange.send(b"{" * 500)
 
 
-@kind("half-a-real-body", proxied=True, on=READS | LISTINGS | {"list-versions", "begin-parts", "end-parts"})
+@kind("half-a-real-body", proxied=True, core=True, on=READS | LISTINGS | {"list-versions", "begin-parts", "end-parts"})
 def _half_a_real_body(exchange: Exchange) -> None:
     body = exchange.theirs.body
     exchange.head(exchange.theirs.status, *exchange.theirs.with_header("content-length", str(len(body))).headers)
@@ -659,7 +661,9 @@ def _redirect_to_another_region(exchange: Exchange) -> None:
 
 
 def _error(status: int, code: str, message: str, more: str = "") -> Respond:
-    text = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code><Message>{message}</Message>{more}</Error>'
+    text = (
+        f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code><Message>{message}</Message>{more}</Error>'
+    )
     return lambda exchange: exchange.answer(status, text.encode(), ("Content-Type", "application/xml"))
 
 
@@ -687,19 +691,35 @@ kind("no-such-upload", on=PARTS)(_error(404, "NoSuchUpload", "The specified uplo
 kind("error-in-200")(_error(200, "InternalError", "We encountered an internal error."))
 kind("access-denied", core=True)(_error(403, "AccessDenied", "Access Denied"))
 kind("denied-by-kms")(
-    _error(403, "AccessDenied", "User: arn:aws:iam::1:user/x is not authorized to perform: kms:GenerateDataKey on resource: k")
+    _error(
+        403,
+        "AccessDenied",
+        "User: arn:aws:iam::1:user/x is not authorized to perform: kms:GenerateDataKey on resource: k",
+    )
 )
 kind("denied-explicitly")(
-    _error(403, "AccessDenied", 'User: arn is not authorized to perform: "s3:GetObject" with an explicit deny in a policy')
+    _error(
+        403, "AccessDenied", 'User: arn is not authorized to perform: "s3:GetObject" with an explicit deny in a policy'
+    )
 )
 kind("kms-disabled")(_error(400, "KMS.DisabledException", "arn:aws:kms:us-east-1:1:key/k is disabled."))
 kind("archived")(
-    _error(403, "InvalidObjectState", "The operation is not valid for the object's storage class", "<StorageClass>GLACIER</StorageClass>")
+    _error(
+        403,
+        "InvalidObjectState",
+        "The operation is not valid for the object's storage class",
+        "<StorageClass>GLACIER</StorageClass>",
+    )
 )
 kind("account-problem")(_error(403, "AccountProblem", "There is a problem with your AWS account"))
 kind("all-access-disabled")(_error(403, "AllAccessDisabled", "All access to this object has been disabled"))
 kind("invalid-access-key")(
-    _error(403, "InvalidAccessKeyId", "The AWS Access Key Id you provided does not exist", "<AWSAccessKeyId>A</AWSAccessKeyId>")
+    _error(
+        403,
+        "InvalidAccessKeyId",
+        "The AWS Access Key Id you provided does not exist",
+        "<AWSAccessKeyId>A</AWSAccessKeyId>",
+    )
 )
 kind("request-timeout-400")(_error(400, "RequestTimeout", "Your socket connection was not read from"))
 kind("error-without-code")(_error(403, "", ""))
@@ -744,11 +764,11 @@ kind("huge-html-403")(
     lambda exchange: exchange.answer(403, PAGE + echo(exchange.request).encode() + b"<p>line\n" * 300_000)
 )
 kind("echo-in-code")(
-    lambda exchange: exchange.answer(400, f"<Error><Code>{echo(exchange.request).replace('&', '')}</Code></Error>".encode())
+    lambda exchange: exchange.answer(
+        400, f"<Error><Code>{echo(exchange.request).replace('&', '')}</Code></Error>".encode()
+    )
 )
-kind("echo-in-reason")(
-    lambda exchange: exchange.answer(403, b"", reason=echo(exchange.request).replace("\n", " "))
-)
+kind("echo-in-reason")(lambda exchange: exchange.answer(403, b"", reason=echo(exchange.request).replace("\n", " ")))
 kind("echo-as-page", on=READS | LISTINGS | {"list-versions", "begin-parts"})(
     lambda exchange: exchange.answer(200, echo(exchange.request).encode(), ("ETag", '"x"'))
 )
@@ -829,14 +849,14 @@ def _spoiled(name: str, value: str | None, *, closes: bool = False) -> Respond:
 
 
 ETAGS: Final = READS | WRITES | {"head"}
-kind("no-etag", proxied=True, on=ETAGS)(_spoiled("ETag", None))
+kind("no-etag", proxied=True, on=ETAGS, core=True)(_spoiled("ETag", None))
 kind("empty-etag", proxied=True, on=ETAGS)(_spoiled("ETag", ""))
 kind("folded-etag", proxied=True, on=ETAGS)(_spoiled("ETag", '"abc\r\n def"'))
 kind("etag-not-ascii", proxied=True, on=ETAGS)(_spoiled("ETag", '"\xe4\xf6\xfc"'))
 kind("etag-with-nul", proxied=True, on=ETAGS)(_spoiled("ETag", '"a\0b\x1b[31m"'))
 kind("long-etag", proxied=True, on=ETAGS)(_spoiled("ETag", f'"{"e" * 60_000}"'))
 SIZED: Final = READS | LISTINGS | {"head", "list-versions"}
-kind("no-length", proxied=True, on=SIZED)(_spoiled("Content-Length", None, closes=True))
+kind("no-length", proxied=True, on=SIZED, core=True)(_spoiled("Content-Length", None, closes=True))
 kind("length-too-long", proxied=True, on=SIZED)(_spoiled("Content-Length", "999999", closes=True))
 kind("length-too-short", proxied=True, on=SIZED)(_spoiled("Content-Length", "7", closes=True))
 kind("length-negative", proxied=True, on=SIZED)(_spoiled("Content-Length", "-5", closes=True))
@@ -937,7 +957,9 @@ kind("xml-laughs", on=TEXTS)(
     )
 )
 kind("xml-outer-entity", on=TEXTS)(
-    _xml(b'<!DOCTYPE x [<!ENTITY e SYSTEM "file:///etc/hostname">]><ListBucketResult><Prefix>&e;</Prefix></ListBucketResult>')
+    _xml(
+        b'<!DOCTYPE x [<!ENTITY e SYSTEM "file:///etc/hostname">]><ListBucketResult><Prefix>&e;</Prefix></ListBucketResult>'
+    )
 )
 kind("xml-cut-short", proxied=True, on=TEXTS)(_with_body(lambda _, body: body[: len(body) * 2 // 3]))
 kind("json-for-xml", on=TEXTS)(_xml(b'{"Contents": []}'))
@@ -1011,9 +1033,7 @@ def _versions(exchange: Exchange, marker: str, *, number: int, more: bool, next_
         f"<LastModified>2024-01-01T00:00:00.000Z</LastModified><ETag>&quot;e&quot;</ETag><Size>2</Size></Version>"
     )
     going_on = f"<NextKeyMarker>{key if next_key is None else next_key}</NextKeyMarker>{marker}" if more else ""
-    text = (
-        f"<ListVersionsResult><IsTruncated>{str(more).lower()}</IsTruncated>{going_on}{entries}</ListVersionsResult>"
-    )
+    text = f"<ListVersionsResult><IsTruncated>{str(more).lower()}</IsTruncated>{going_on}{entries}</ListVersionsResult>"
     exchange.answer(200, text.encode(), ("Content-Type", "application/xml"))
 
 
@@ -1047,7 +1067,9 @@ kind("versions-of-another-key", on=VERSIONS)(
 
 
 def _document(body: bytes) -> Respond:
-    return lambda exchange: exchange.answer(200, body, ("ETag", '"x"'), ("Last-Modified", "Mon, 01 Jan 2024 00:00:00 GMT"))
+    return lambda exchange: exchange.answer(
+        200, body, ("ETag", '"x"'), ("Last-Modified", "Mon, 01 Jan 2024 00:00:00 GMT")
+    )
 
 
 kind("document-empty", on=READS)(_document(b""))
@@ -1055,6 +1077,8 @@ kind("document-null", on=READS)(_document(b"null"))
 kind("document-not-utf-8", on=READS)(_document(b'{"tables": "\xff"}'))
 kind("document-deep", on=READS)(_document(b"[" * 200_000))
 kind("document-echo", on=READS)(
-    lambda exchange: exchange.answer(200, b'{"tables": "' + echo(exchange.request).replace("\n", " ").encode() + b'"}', ("ETag", '"x"'))
+    lambda exchange: exchange.answer(
+        200, b'{"tables": "' + echo(exchange.request).replace("\n", " ").encode() + b'"}', ("ETag", '"x"')
+    )
 )
 kind("document-huge-number", on=READS)(_document(b'{"tables": [], "revision": ' + b"9" * 10_000 + b"}"))
