@@ -646,6 +646,18 @@ kind("redirect-to-a-dead-port")(_redirect(307, lambda _: "http://127.0.0.1:9/"))
 kind("redirect-to-nonsense")(_redirect(301, lambda _: "ht!tp:\\\\[::"))
 
 
+@kind("redirect-301-slowly")
+def _redirect_slowly(exchange: Exchange) -> None:
+    exchange.wait(2 * PAUSE)
+    exchange.answer(301, b"", ("Location", _myself(exchange)))
+
+
+@kind("slow-down-slowly")
+def _slow_down_slowly(exchange: Exchange) -> None:
+    exchange.wait(2 * PAUSE)
+    exchange.answer(503, b"<Error><Code>SlowDown</Code><Message>Reduce your request rate.</Message></Error>")
+
+
 @kind("redirect-without-location")
 def _redirect_without_location(exchange: Exchange) -> None:
     exchange.answer(301, b"")
