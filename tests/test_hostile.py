@@ -119,6 +119,9 @@ LIES: Final = (
 FOUR_O_FOUR: Final = ("html-404", "gigabyte-404", "redirect-302-endless")
 """Kinds that say to a HEAD, which has no body, exactly what S3 says of a missing object."""
 
+OTHER_BYTES: Final = ("gzip-that-is-none", "echo-as-page")
+"""Kinds that could be an object with these bytes: they have an ETag and a length."""
+
 WHERE: Final = str(Path(cf_data_tracker.__file__).parent)
 
 
@@ -895,7 +898,8 @@ def _make(cell: Cell, stage: Stage, way: Way, server: HostileServer, result: Res
 
 
 def _may_be_untrue(cell: Cell) -> bool:
-    names = (*LIES, *FOUR_O_FOUR) if cell.purpose == "head" else LIES
+    more = {"head": FOUR_O_FOUR, "get-object": OTHER_BYTES, "get-version": OTHER_BYTES}
+    names = (*LIES, *more.get(cell.purpose, ()))
     return any(fnmatch.fnmatch(cell.kind.name, pattern) for pattern in names)
 
 
