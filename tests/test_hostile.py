@@ -1152,8 +1152,11 @@ QUICK: Final = {
         "html-200",
     ),
     ("claim", "put-clean"): ("html-200", "continue-for-ever"),
-    ("sweep", "delete"): ("odd-deletion", "huge-error-403"),
+    ("sweep", "delete"): ("odd-deletion", "huge-error-403", "empty-200"),
     ("upload_to_s3", "put-object"): ("huge-error-403", "trickling-head"),
+    ("upload-large-there", "get-object"): ("half-a-head", "html-200"),
+    ("check_if_file_exists", "list"): ("half-a-head",),
+    ("pending", "get-clean"): ("html-404", "error-nested", "last-modified-beyond-all"),
     ("delete_parquet_files_boto3", "list"): ("xml-lacks-Key", "huge-error-403", "html-200"),
 }
 """What runs every time: of each way in which an answer is read, a few kinds."""
