@@ -1073,9 +1073,9 @@ MUTANTS: Final = (
             'if host.endswith(f".{domain}") and (found := _S3.match(',
         ),
         (
-            "a domain that ends like AWS's is AWS's",
-            'if host.endswith(f".{domain}")',
-            "if host.endswith(domain)",
+            "a host of any domain is AWS's S3 by its first labels",
+            'if host.endswith(f".{domain}") and (found',
+            "if (found",
         ),
         (
             "a bucket before AWS's host is taken for a VPC endpoint",

@@ -296,6 +296,8 @@ def test_awss_own_endpoints_are_known(url: str | None, expected: bool) -> None: 
         ("https://s3.amazonaws.com.evil.org", False),
         ("https://s3.amazonaws.eu.evil.org.", False),
         ("https://amazonaws.com", False),
+        ("http://s3:9000", False),
+        ("http://files.s3-gateway:9000", False),
         ("https://s3.eu-west-1.xapi.aws", False),
         ("http://ec2-52-1-2-3.eu-west-1.compute.amazonaws.com:9000", False),
         ("http://ec2-52-1-2-3.compute-1.amazonaws.com:9000", False),
