@@ -1020,6 +1020,93 @@ MUTANTS: Final = (
             "if diagnosis.quoting is None:",
         ),
     ),
+    *_ways(
+        "settings.py",
+        ("tests/test_settings.py", "-x"),
+        (
+            "a blank variable hides what is set below it",
+            'return bool(env.get(name, "").strip())',
+            "return name in env",
+        ),
+        (
+            "the order of names goes before the order of places",
+            "    for place, variables in layers:\n        for name in names:\n",
+            "    for name in names:\n        for place, variables in layers:\n",
+        ),
+        (
+            "a profile of the environment loses to keys of .env",
+            "for name in (*KEYS, *PROFILE)):",
+            "for name in KEYS):",
+        ),
+        (
+            "a token is joined with keys of another place",
+            "if any(is_set(layer[1], name) for name in KEYS)]",
+            "]",
+        ),
+        (
+            "a line break at the end of a key is sent",
+            "else _PLAIN).fullmatch(value))",
+            "else _PLAIN).match(value))",
+        ),
+        (
+            "keys go to the endpoint of any .env",
+            "    if not confirmed and endpoint.endswith(_ENV_FILE) != keys.endswith(_ENV_FILE):",
+            "    if not confirmed and endpoint.endswith(_ENV_FILE) and keys.endswith(_ENV_FILE):",
+        ),
+        (
+            "the bucket may be a path of the endpoint",
+            "for bucket in buckets if bucket in path), default=len(path))]",
+            "for bucket in buckets if not path), default=len(path))]",
+        ),
+        (
+            "the bucket may be the host of the endpoint",
+            'return host.startswith(f"{bucket.lower()}.")',
+            "return False",
+        ),
+    ),
+    *_ways(
+        "aws.py",
+        ("tests/test_settings.py", "-k", "awss or botocores or endpoint_with or other_endpoints or partition"),
+        (
+            "a load balancer's host is AWS's S3",
+            'if host.endswith(f".{domain}") and (found := _S3.fullmatch(',
+            'if host.endswith(f".{domain}") and (found := _S3.match(',
+        ),
+        (
+            "a host of any domain is AWS's S3 by its first labels",
+            'if host.endswith(f".{domain}") and (found',
+            "if (found",
+        ),
+        (
+            "a bucket before AWS's host is taken for a VPC endpoint",
+            "if before and not _VPC_ENDPOINT.fullmatch(before) else host",
+            "if not before else host",
+        ),
+    ),
+    *_ways(
+        "stores/session.py",
+        ("tests/test_session.py", "-x", "-k", "blank or ignored or env_file or given_client or web_identity"),
+        (
+            "boto3 reads variables that are blank",
+            "        if blank.intersection(names):",
+            "        if not blank:",
+        ),
+        (
+            "boto3's word to ignore endpoints is ignored",
+            '    if core.get_config_variable("ignore_configured_endpoint_urls"):',
+            "    if core is None:",
+        ),
+        (
+            "keys of .env go to an endpoint of boto3's files",
+            "        check_same_place(access)\n",
+            "",
+        ),
+        (
+            "what fetching credentials raises is not looked at",
+            "    if _provider(error) is None or isinstance(error, TrackerError):\n",
+            "    if error:\n",
+        ),
+    ),
 )
 
 

@@ -551,14 +551,18 @@ def test_doctor_finds_a_good_store_safe(reachable: dict[str, str]) -> None:
     assert (0, "") == (code, err)
     assert not any(secret in out for secret in secrets.values())
     shown = [
-        "bucket       cli",
-        f"endpoint     {reachable['AWS_ENDPOINT_URL_S3']}",
-        "region       us-east-1",
+        "bucket       cli  (AWS_DEST_BUCKET_RAW in the environment)",
+        f"endpoint     {reachable['AWS_ENDPOINT_URL_S3']}  (AWS_ENDPOINT_URL_S3 in the environment)",
+        "region       us-east-1  (AWS_REGION_NAME in the environment)",
         "credentials  AWS_ACCESS_KEY_ID in the environment",
     ]
     assert shown == out.splitlines()[:4]
     assert ["✓"] * 9 == [line[0] for line in out.splitlines()[4:13]]
     assert "safe: the store honours conditional writes (ETags as received)" == out.splitlines()[13]
+
+
+SOURCES = {"bucket": "AWS_DEST_BUCKET_RAW", "region": "AWS_REGION_NAME", "credentials": "AWS_ACCESS_KEY_ID"}
+NONE_SET = {"endpoint": "none is set"}
 
 
 def test_doctor_examines_aws_too(s3: "S3Client", monkeypatch: pytest.MonkeyPatch) -> None:
@@ -572,6 +576,7 @@ def test_doctor_examines_aws_too(s3: "S3Client", monkeypatch: pytest.MonkeyPatch
         [check["passed"] for check in found["checks"]],
     )
     assert {"bucket", "endpoint", "region", "credentials"} == found["settings"].keys()
+    assert {name: f"{variable} in the environment" for name, variable in SOURCES.items()} | NONE_SET == found["sources"]
     assert ("AWS", []) == (found["settings"]["endpoint"], keys(s3))
 
 
@@ -620,15 +625,40 @@ def test_doctor_says_where_credentials_come_from(
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(Connection, "read", _no_answer)
-    assert f"credentials  {source}" in run("doctor", "--bucket", "raw").stdout.splitlines()
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    lines = [line.partition("  (")[0] for line in run("doctor", "--bucket", "raw").stdout.splitlines()]
+    assert f"credentials  {source}" in lines
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_doctor_names_the_source_of_each_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The variable with the path of `.env` or the environment, an argument, or what boto3 found."""
+    (tmp_path / ".env").write_text("AWS_DEST_BUCKET_RAW=raw\nAWS_ENDPOINT_URL=http://127.0.0.1:8\n")
+    (tmp_path / "credentials").write_text("[default]\naws_access_key_id = a\naws_secret_access_key = opensesame\n")
+    (tmp_path / "config").write_text("[default]\nregion = eu-west-3\n")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setattr(Connection, "read", _no_answer)
+    shown = run("doctor", "--endpoint-url", "http://127.0.0.1:9").stdout
+    assert [
+        f"bucket       raw  (AWS_DEST_BUCKET_RAW in {tmp_path / '.env'})",
+        "endpoint     http://127.0.0.1:9  (an argument)",
+        "region       left to boto3  (boto3's own chain: eu-west-3)",
+        "credentials  boto3's own chain, which tries profiles, SSO and roles  (shared-credentials-file)",
+    ] == shown.splitlines()
+    assert "opensesame" not in shown
+    refused = run("doctor")
+    assert (1, "") == (refused.exit_code, refused.stdout)
+    assert f"would be sent to http://127.0.0.1:8 (AWS_ENDPOINT_URL in {tmp_path / '.env'})" in error_of(refused)
 
 
 @pytest.mark.usefixtures("elsewhere")
 def test_doctor_tells_keys_of_an_env_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keys that stand in `.env` are said to."""
+    """Keys that stand in `.env` are said to, with its path."""
     (tmp_path / ".env").write_text("AWS_ACCESS_KEY_ID=a\nAWS_SECRET_ACCESS_KEY=b\n")
     monkeypatch.setattr(Connection, "read", _no_answer)
-    assert "credentials  AWS_ACCESS_KEY_ID in .env" in run("doctor", "--bucket", "raw").stdout.splitlines()
+    credentials = f"credentials  AWS_ACCESS_KEY_ID in {tmp_path / '.env'}"
+    assert credentials in run("doctor", "--bucket", "raw").stdout.splitlines()
 
 
 @pytest.mark.usefixtures("s3")

@@ -55,6 +55,24 @@ def test_buckets_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> N
     assert {"ours"} == set(re.findall(r":s3:::([a-z]+)", run("recorder", "--bucket", "ours").stdout))
 
 
+@pytest.mark.parametrize("variable", ["AWS_REGION_NAME", "AWS_REGION", "AWS_DEFAULT_REGION"])
+@pytest.mark.parametrize(("region", "partition"), [("eusc-de-east-1", "aws-eusc"), ("us-iso-east-1", "aws-iso")])
+def test_the_region_decides_the_partition(
+    monkeypatch: pytest.MonkeyPatch, variable: str, region: str, partition: str
+) -> None:
+    """Whichever of its names is set; botocore knows the partitions."""
+    monkeypatch.setenv("AWS_REGION_NAME", " ")
+    monkeypatch.setenv(variable, region)
+    assert {partition} == set(re.findall(r"arn:([a-z-]+):s3", run("auditor", "--bucket", "raw").stdout))
+
+
+def test_a_blank_variable_names_no_bucket(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clean bucket of a reader is left out, and one that is needed is missing."""
+    monkeypatch.setenv("AWS_DEST_BUCKET_CLEAN", " ")
+    assert "Clean" not in run("reader", "--bucket", "raw").stdout
+    assert "AWS_DEST_BUCKET_CLEAN is not set" in run("cleaner", "--bucket", "raw").stderr
+
+
 def test_schemas_may_be_several() -> None:
     """Each schema that is named is in the policy."""
     printed = json.loads(run("reader", "--bucket", "raw", "--schema", "vitals", "--schema", "weather").stdout)

@@ -779,8 +779,8 @@ class TestMaking:
         self, embedded: Server, schema: str, scratch: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """And of `.env`; arguments go before either."""
-        (scratch / ".env").write_text(f"AWS_DEST_BUCKET_RAW=raw\nAWS_ENDPOINT_URL_S3={embedded.endpoint_url}\n")
-        monkeypatch.setenv("AWS_REGION_NAME", embedded.region)
+        (scratch / ".env").write_text(f"AWS_DEST_BUCKET_RAW=raw\nAWS_REGION_NAME={embedded.region}\n")
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", embedded.endpoint_url)
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", embedded.access_key)
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", embedded.secret_key)
         assert record(Tracker.from_env(), schema=schema).created

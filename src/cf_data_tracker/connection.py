@@ -360,6 +360,6 @@ class _Here:
         with self._opening:
             if self._client is None:
                 self._client = open_client(self.access)
-                endpoint_url = self.access.endpoint_url or foreign_endpoint(self._client)
-                self.access = replace(self.access, endpoint_url=endpoint_url)
+                kept = self.access.endpoint_url if is_aws(self.access.endpoint_url) else None
+                self.access = replace(self.access, endpoint_url=foreign_endpoint(self._client) or kept)
             return observant(self._client)

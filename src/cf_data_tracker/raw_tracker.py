@@ -14,7 +14,7 @@ from cf_data_tracker.document import TABLE_KEYS, Document
 from cf_data_tracker.errors import StoreError, TrackerError
 from cf_data_tracker.model import Recorded
 from cf_data_tracker.names import check_text, raw_key
-from cf_data_tracker.settings import Access, environment, raw_access
+from cf_data_tracker.settings import Access, environment, raw_access, raw_bucket
 from cf_data_tracker.store import Unanswered
 from cf_data_tracker.tracker import Tracker
 
@@ -59,8 +59,8 @@ def read_version_file(schema: str, s3: "S3Client | None" = None) -> Document:
         DocumentVanishedError: It was there when this process last looked.
         StoreError: The raw bucket is not set, or the store refused or did not answer.
     """
-    access = raw_access(environment())
-    tracker = _tracker(access) if s3 is None else Tracker.over(Connection(access, client=s3))
+    env = environment()
+    tracker = _tracker(raw_access(env)) if s3 is None else Tracker(raw_bucket(env), client=s3)
     document = tracker.document(schema)
     if document is None:
         return {"tables": [{"schema_name": schema, "tables": []}]}

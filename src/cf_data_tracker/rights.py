@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final, TypeAlias
 
+from cf_data_tracker.aws import misfit, partition_of
 from cf_data_tracker.errors import InvalidNameError
 from cf_data_tracker.names import (
     INTERNAL_PREFIX,
@@ -83,7 +84,7 @@ class Scope:
         raw: The raw bucket; `""` where the policy is not about it.
         clean: The clean bucket; `""` likewise.
         schemas: The data sources; all, and those to come, if there are none.
-        region: A region of the buckets, which tells the partition (`aws-cn`, `aws-us-gov`); AWS's main one if `None`.
+        region: A region of the buckets, which decides the partition (`aws-cn`, say); AWS's main one if `None`.
 
     Raises:
         InvalidNameError: A bucket's or a schema's name is not acceptable.
@@ -100,14 +101,14 @@ class Scope:
                 raise InvalidNameError(
                     f"a bucket's name is 3 to 63 small letters, digits, dots and hyphens, got {shown(bucket)}"
                 )
+            if why := misfit(bucket):
+                raise InvalidNameError(f"{shown(bucket)} {why}")
         for schema in self.schemas:
             check_schema(schema)
 
     def arn(self, bucket: str, key: str = "") -> str:
         """Return the name of a bucket, or of objects of it, in a policy."""
-        region = self.region or ""
-        partition = "aws-cn" if region.startswith("cn-") else "aws-us-gov" if region.startswith("us-gov-") else "aws"
-        return f"arn:{partition}:s3:::{bucket}{'/' if key else ''}{key}"
+        return f"arn:{partition_of(self.region)}:s3:::{bucket}{'/' if key else ''}{key}"
 
     def keys(self, *of: Callable[[str], str]) -> list[str]:
         """Return patterns for what each schema has; what a policy would take for a wildcard is escaped in its name."""

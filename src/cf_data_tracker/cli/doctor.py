@@ -3,7 +3,7 @@
 What is tried on the store, and why, is for `stores.probe` to say. It works in scratch objects of its own.
 """
 
-import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -45,6 +45,7 @@ class Health:
 
     Attributes:
         settings: What is in force.
+        sources: Where each of the settings comes from.
         lists: Whether a missing object is told from a forbidden one, which takes s3:ListBucket.
         checks: What was tried on the store, in order; the first that failed ended it.
         etags: The form in which the store wants ETags back, or `None` if it takes none.
@@ -52,6 +53,7 @@ class Health:
     """
 
     settings: Settings
+    sources: Mapping[str, str]
     lists: bool
     checks: "tuple[Check, ...]"
     etags: str | None
@@ -75,12 +77,12 @@ def doctor(
     from cf_data_tracker.tracker import connect  # noqa: PLC0415
 
     access = raw_access(environment(), bucket, endpoint_url)
-    settings = _settings(access)
+    settings, sources = _settings(access)
     if not as_json:
-        _say_settings(settings)
+        _say_settings(settings, sources)
     connection = connect(access, None, timeout)
     lists = _lists(connection)
-    health = _health(settings, lists=lists, diagnosis=connection.diagnose())
+    health = _health(settings, sources, lists=lists, diagnosis=connection.diagnose())
     if as_json:
         say_json(health)
     else:
@@ -89,17 +91,23 @@ def doctor(
         raise typer.Exit(Code.UNSAFE)
 
 
-def _settings(access: "Access") -> Settings:
-    return Settings(
+def _settings(access: "Access") -> tuple[Settings, Mapping[str, str]]:
+    from cf_data_tracker.stores.session import sources_of  # noqa: PLC0415 - --help does without
+
+    access, sources = sources_of(access)
+    settings = Settings(
         bucket=access.bucket, endpoint=access.endpoint, region=access.region, credentials=_credentials(access)
     )
+    return settings, sources
 
 
 def _credentials(access: "Access") -> str:
+    from cf_data_tracker.settings import CHAIN, named_profile  # noqa: PLC0415 - --help does without
+
     if access.access_key is not None:
-        return f"AWS_ACCESS_KEY_ID in {'the environment' if os.environ.get('AWS_ACCESS_KEY_ID') else '.env'}"
-    profile = os.environ.get("AWS_PROFILE")
-    return f"boto3's own chain, {f'profile {profile}' if profile else 'which tries profiles, SSO and roles'}"
+        return access.source("access_key")
+    profile = named_profile()
+    return f"{CHAIN}, {f'profile {profile[0]}' if profile else 'which tries profiles, SSO and roles'}"
 
 
 def _lists(connection: "Connection") -> bool:
@@ -117,9 +125,10 @@ def _lists(connection: "Connection") -> bool:
     return True
 
 
-def _health(settings: Settings, *, lists: bool, diagnosis: "Diagnosis") -> Health:
+def _health(settings: Settings, sources: Mapping[str, str], *, lists: bool, diagnosis: "Diagnosis") -> Health:
     return Health(
         settings=settings,
+        sources=sources,
         lists=lists,
         checks=diagnosis.checks,
         etags=diagnosis.quoting.value if diagnosis.quoting is not None else None,
@@ -127,11 +136,12 @@ def _health(settings: Settings, *, lists: bool, diagnosis: "Diagnosis") -> Healt
     )
 
 
-def _say_settings(settings: Settings) -> None:
-    say(f"bucket       {settings.bucket}")
-    say(f"endpoint     {settings.endpoint}")
-    say(f"region       {settings.region or 'left to boto3'}")
-    say(f"credentials  {settings.credentials}")
+def _say_settings(settings: Settings, sources: Mapping[str, str]) -> None:
+    say(f"bucket       {settings.bucket}  ({sources['bucket']})")
+    say(f"endpoint     {settings.endpoint}  ({sources['endpoint']})")
+    say(f"region       {settings.region or 'left to boto3'}  ({sources['region']})")
+    found = sources["credentials"].partition(": ")[2]
+    say(f"credentials  {settings.credentials}{f'  ({found})' if found else ''}")
 
 
 def _say_health(health: Health) -> None:

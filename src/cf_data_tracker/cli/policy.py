@@ -34,14 +34,19 @@ def policy(
     say_json(policy_for(role, _scope(role, bucket, clean_bucket, tuple(schema or ()))))
 
 
-def _scope(role: Role, bucket: str | None, clean_bucket: str | None, schemas: tuple[str, ...]) -> Scope:
-    from cf_data_tracker.settings import CLEAN_BUCKET, clean_access, environment, raw_access  # noqa: PLC0415 - --help does without
+def _scope(role: Role, bucket: str | None, clean: str | None, schemas: tuple[str, ...]) -> Scope:
+    from cf_data_tracker.settings import (  # noqa: PLC0415 - --help does without
+        CLEAN_BUCKET,
+        clean_bucket,
+        environment,
+        is_set,
+        raw_bucket,
+        region,
+    )
 
     env = environment()
-    clean = clean_bucket or env.get(CLEAN_BUCKET)
-    return Scope(
-        raw=raw_access(env, bucket).bucket if role in NEEDS_RAW else bucket or "",
-        clean=clean_access(env, clean_bucket).bucket if role in NEEDS_CLEAN else clean or "",
-        schemas=schemas,
-        region=env.get("AWS_REGION_NAME"),
-    )
+    if bucket is None:
+        bucket = raw_bucket(env) if role in NEEDS_RAW else ""
+    if clean is None:
+        clean = clean_bucket(env) if role in NEEDS_CLEAN or is_set(env, CLEAN_BUCKET) else ""
+    return Scope(raw=bucket, clean=clean, schemas=schemas, region=region(env))

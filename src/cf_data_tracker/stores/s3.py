@@ -28,13 +28,11 @@ import re
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import replace
 from enum import Enum
 from http.client import HTTPException
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, cast
 
-import boto3
 from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
@@ -66,7 +64,7 @@ from cf_data_tracker.errors import (
     UnsafeStoreError,
 )
 from cf_data_tracker.names import max_bytes, shortened
-from cf_data_tracker.settings import Access, is_aws
+from cf_data_tracker.settings import Access, check_no_bucket_in, is_aws
 from cf_data_tracker.store import (
     ANYTHING,
     UNCHANGED,
@@ -79,6 +77,7 @@ from cf_data_tracker.store import (
     vanished,
 )
 from cf_data_tracker.stores.limits import Request, expect, limited, observant
+from cf_data_tracker.stores.session import fetching, open_session, settling
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -99,6 +98,7 @@ SLOWER: Final = frozenset(
 )
 DAMAGED: Final = frozenset({"BadDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch"})  # on its way
 UNKNOWN: Final = DAMAGED | {"RequestTimeout", "InternalError", "408"}  # with a 400; of one key of many, with a 200
+GIVEN: Final = "the client that was handed in"
 WAITING: Final = "waiting"
 """The note that travels with an object is kept as user metadata: `x-amz-meta-waiting`."""
 
@@ -204,26 +204,13 @@ def open_client(access: Access) -> "S3Client":
     """Return a client for a bucket that sends each request once.
 
     Raises:
-        StoreError: The endpoint is no URL, or the profile or region does not exist.
+        StoreError: The settings, boto3's own among them, do not make a connection.
     """
-    client = _client(access)
-    found = foreign_endpoint(client)
-    if found is None:
-        return client
-    if access.endpoint_url is None:
-        client.close()  # boto3 took an endpoint from variables or files of its own, and it is not AWS's
-        client = _client(replace(access, endpoint_url=found))
-    client.meta.events.register("before-call.s3.DeleteObjects", _add_md5)
-    return client
-
-
-def foreign_endpoint(client: "S3Client") -> str | None:
-    """Return where a client's requests go, or `None` for AWS."""
-    return None if is_aws(client.meta.endpoint_url) else client.meta.endpoint_url
-
-
-def _client(access: Access) -> "S3Client":
-    options: dict[str, Any] = {} if is_aws(access.endpoint_url) else FOREIGN
+    opened = open_session(access)
+    endpoint_url = opened.access.endpoint_url
+    foreign = not is_aws(endpoint_url)
+    # Configured endpoints were looked up, and may be none.
+    options: dict[str, Any] = {"ignore_configured_endpoint_urls": True, **(FOREIGN if foreign else {})}
     config = Config(
         retries={"total_max_attempts": 1},
         connect_timeout=min(5.0, access.request_timeout),
@@ -231,16 +218,17 @@ def _client(access: Access) -> "S3Client":
         max_pool_connections=POOL_SIZE,
         **options,
     )
-    try:
-        session = boto3.session.Session(
-            aws_access_key_id=access.access_key,
-            aws_secret_access_key=access.secret_key,
-            aws_session_token=access.session_token,
-            region_name=access.region,
-        )
-        return observant(session.client("s3", endpoint_url=access.endpoint_url, config=config))
-    except (BotoCoreError, ValueError) as error:
-        raise StoreError(f"no connection can be made to the bucket {access.bucket}: {error}") from error
+    with settling(access.bucket):
+        client = opened.session.client("s3", endpoint_url=endpoint_url, config=config, verify=opened.verify)
+    opened.check_renewals(client)
+    if foreign:
+        client.meta.events.register("before-call.s3.DeleteObjects", _add_md5)
+    return observant(client)
+
+
+def foreign_endpoint(client: "S3Client") -> str | None:
+    """Return where a client's requests go, or `None` for AWS."""
+    return None if is_aws(client.meta.endpoint_url) else client.meta.endpoint_url
 
 
 def _add_md5(params: dict[str, Any], **_: object) -> None:
@@ -253,7 +241,11 @@ def access_of(client: "S3Client", bucket: str, request_timeout: float = 15.0) ->
     """Return what it takes to make a client like this one in another process.
 
     Credentials that a role or SSO renews are left to boto3's chain there.
+
+    Raises:
+        StoreError: The client's endpoint has a bucket in it, its keys cannot be sent, or the bucket is none for us.
     """
+    check_no_bucket_in(client.meta.endpoint_url, [bucket], f" ({GIVEN})")
     credentials = client._request_signer._credentials  # type: ignore[attr-defined]  # noqa: SLF001 - not told elsewhere
     fixed = type(credentials).__name__ == "Credentials"
     return Access(
@@ -264,6 +256,7 @@ def access_of(client: "S3Client", bucket: str, request_timeout: float = 15.0) ->
         access_key=credentials.access_key if fixed else None,
         secret_key=credentials.secret_key if fixed else None,
         session_token=credentials.token if fixed else None,
+        sources=dict.fromkeys(("region", "access_key", "secret_key", "session_token"), GIVEN),
     )
 
 
@@ -315,7 +308,8 @@ class S3Store:
         """
         with limited(self._request_timeout, monotonic) as request:
             try:
-                yield self._usable_client()
+                with fetching(self.location(key)):
+                    yield self._usable_client()
             except (TrackerError, Conflict, Unanswered):
                 raise
             except ClientError as error:
