@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from dataclasses import fields
-from importlib.metadata import entry_points, version
+from importlib.metadata import PackageNotFoundError, entry_points, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
 
@@ -792,6 +792,13 @@ def test_a_stream_that_is_not_unicode_gets_escapes() -> None:
 def test_the_version_is_that_of_the_distribution() -> None:
     """`--version` prints the command's name and the distribution's version."""
     assert f"cf-data-tracker {version('cf-data-tracker')}\n" == run("--version").stdout
+
+
+def test_a_version_that_nobody_installed_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command runs from a source tree, too."""
+    monkeypatch.setattr("cf_data_tracker.installed.version", _raising(PackageNotFoundError("cf-data-tracker")))
+    result = run("--version")
+    assert (0, "cf-data-tracker unknown (not installed)\n") == (result.exit_code, result.stdout)
 
 
 def test_the_command_is_installed() -> None:

@@ -21,6 +21,7 @@ from cf_data_tracker.engine.combine import Combiner, Ledger, Outcome
 from cf_data_tracker.engine.commit import ABSENT, Engine, Patience, Surroundings, Target, at_once
 from cf_data_tracker.entries import Identified
 from cf_data_tracker.errors import ContentionError, UnsafeStoreError
+from cf_data_tracker.forks import unforked
 from cf_data_tracker.settings import Access, is_aws
 from cf_data_tracker.stats import Stats, Tally
 from cf_data_tracker.store import Objects, Store
@@ -201,7 +202,8 @@ class Connection:
         Raises:
             StoreError: It refused, or did not answer.
         """
-        from cf_data_tracker.stores.probe import examine  # noqa: PLC0415 - it imports boto3, which takes a while
+        with unforked():
+            from cf_data_tracker.stores.probe import examine  # noqa: PLC0415 - it imports boto3, which takes a while
 
         here = self._here
         patient = Engine(here.store, Tally(), self.patience, SURROUNDINGS)
@@ -318,25 +320,28 @@ class _Here:
         """Return the store with one form of ETags; one that was handed in takes any."""
         if self._given is not None:
             return self._given
-        from cf_data_tracker.stores.s3 import Quoting, S3Store  # noqa: PLC0415 - it imports boto3, which takes a while
+        with unforked():
+            from cf_data_tracker.stores.s3 import Quoting, S3Store  # noqa: PLC0415 - it imports boto3: that takes a while
 
         return S3Store(self._opened_client(), self.access.bucket, quoting or Quoting.AS_RECEIVED)
 
     def _opened_objects(self) -> Objects:
         if self._given is not None:
             return cast("Objects", self._given)
-        from cf_data_tracker.stores.objects import S3Objects  # noqa: PLC0415 - as above
-        from cf_data_tracker.stores.s3 import S3Store  # noqa: PLC0415
+        with unforked():
+            from cf_data_tracker.stores.objects import S3Objects  # noqa: PLC0415 - as above
+            from cf_data_tracker.stores.s3 import S3Store  # noqa: PLC0415
 
         store = S3Store(self._opened_client(), self.access.bucket)
         return S3Objects(store, self.access.bucket, self.engine.persist)
 
     def _opened_client(self) -> "S3Client":
-        from cf_data_tracker.stores.s3 import foreign_endpoint, open_client  # noqa: PLC0415 - as above
-
         with self._opening:
             if self._client is None:
-                self._client = open_client(self.access)
+                with unforked():
+                    from cf_data_tracker.stores.s3 import foreign_endpoint, open_client  # noqa: PLC0415 - as above
+
+                    self._client = open_client(self.access)
                 endpoint_url = self.access.endpoint_url or foreign_endpoint(self._client)
                 self.access = replace(self.access, endpoint_url=endpoint_url)
             return self._client
