@@ -718,6 +718,26 @@ MUTANTS: Final = (
         "rules/clean.py",
         CLEAN_RULES,
         (
+            "what has a clean record is said to be skipped",
+            "if known is None or known < version.version:\n            found",
+            "if True:\n            found",
+        ),
+        (
+            "the pending version is said to be skipped",
+            "if later is None or version.version >= later.version or version.file == later.file:",
+            "if later is None:",
+        ),
+        (
+            "another entry of the pending file is said to be skipped",
+            " or version.file == later.file:",
+            ":",
+        ),
+        (
+            "of many file names with skipped versions some are not counted",
+            "if rest := counts[MOST_NAMED:]:",
+            "if rest := counts[:0]:",
+        ),
+        (
             "the records of other file names are dropped",
             'records = {**document["tables"].get(table, {}), file_name: entry}',
             "records = {file_name: entry}",

@@ -1,4 +1,4 @@
-"""The command line whose standard streams are closed, full, or not readable: the work is done, and the exit code true."""
+"""The command line with standard streams that are closed or full: the work is done, and the exit code is right."""
 
 import os
 import shlex
