@@ -705,6 +705,53 @@ MUTANTS: Final = (
         ),
     ),
     *_ways(
+        "rules/audit.py",
+        ("tests/test_audit_rules.py",),
+        (
+            "plus signs of an event's key are not decoded",
+            "for decoded in (unquote_plus(finding.location), unquote(finding.location)):",
+            "for decoded in (unquote(finding.location),):",
+        ),
+        (
+            "a recorded key is taken for its own decoded one",
+            "if decoded != finding.location and decoded in unrecorded:",
+            "if decoded in unrecorded:",
+        ),
+    ),
+    *_ways(
+        "forks.py",
+        ("tests/test_forks.py",),
+        (
+            "a fork does not wait for a client that is being opened",
+            "        self.lock.acquire(timeout=LONGEST)\n",
+            "        self.lock.acquire(timeout=0)\n",
+        ),
+        (
+            "a forked process keeps the lock of its parent",
+            "        self.lock = threading.RLock()\n\n\n_GATE",
+            "        pass\n\n\n_GATE",
+        ),
+    ),
+    *_ways(
+        "cli/streams.py",
+        ("tests/test_cli_streams.py",),
+        (
+            "data that could not be written are a success",
+            "        if data.failed is not None and not end.code:",
+            "        if False:",
+        ),
+        (
+            "an exit code gives way to that of unwritten data",
+            "        if data.failed is not None and not end.code:",
+            "        if data.failed is not None:",
+        ),
+        (
+            "a closed stream's number goes to the next file",
+            "    for descriptor in _UNUSABLE:\n        _occupy(descriptor)\n",
+            "",
+        ),
+    ),
+    *_ways(
         "rules/clean.py",
         CLEAN_RULES,
         (
