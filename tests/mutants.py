@@ -705,6 +705,25 @@ MUTANTS: Final = (
         ),
     ),
     *_ways(
+        "stores/transport.py",
+        ("tests/test_transport.py",),
+        (
+            "the password of a proxy is shown",
+            "{rest.rpartition('@')[2]}",
+            "{rest}",
+        ),
+        (
+            "a proxy that broke off is said to have passed nothing on",
+            'if refusals or "NewConnectionError" in kinds:',
+            "if True:",
+        ),
+        (
+            "a proxy is blamed for hosts that it is not for",
+            'if variable is None or proxy_bypass_environment(parts.netloc, {"no": exempt}):',
+            "if variable is None:",
+        ),
+    ),
+    *_ways(
         "rules/audit.py",
         ("tests/test_audit_rules.py",),
         (

@@ -60,7 +60,7 @@ while os.waitpid(forked, os.WNOHANG) == (0, 0):
 """
 
 
-@pytest.mark.parametrize("module", ["boto3", "boto3.s3.inject", "cf_data_tracker.stores.s3"])
+@pytest.mark.parametrize("module", ["boto3", "boto3.s3.inject", "cf_data_tracker.stores.s3", "encodings.idna"])
 def test_a_process_forked_while_a_thread_opens_a_client_can_open_one(
     embedded: Server, schema: str, module: str
 ) -> None:

@@ -24,6 +24,7 @@ HTTP 200, which botocore turns into a 500 with the code PreconditionFailed.
 """
 
 import hashlib
+import os
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -66,6 +67,7 @@ from cf_data_tracker.store import (
     Written,
     vanished,
 )
+from cf_data_tracker.stores.transport import not_opened, proxy_trouble
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -192,8 +194,8 @@ def _client(access: Access) -> "S3Client":
             region_name=access.region,
         )
         return session.client("s3", endpoint_url=access.endpoint_url, config=config)
-    except (BotoCoreError, ValueError) as error:
-        raise StoreError(f"no connection can be made to the bucket {access.bucket}: {error}") from error
+    except (BotoCoreError, ValueError, RecursionError) as error:
+        raise StoreError(f"no connection can be made to the bucket {access.bucket}: {not_opened(error)}") from error
 
 
 def _add_md5(params: dict[str, Any], **_: object) -> None:
@@ -365,6 +367,8 @@ class S3Store:
     def _silence(self, error: Exception, action: str, key: str) -> Exception:
         """Return the signal or error for a request that has no answer of the store."""
         endpoint_url = self._client.meta.endpoint_url
+        if trouble := proxy_trouble(error, endpoint_url, os.environ):
+            return trouble
         if _never_sent(error):
             what = f"{endpoint_url} cannot be reached ({type(error).__name__})"
             return Unanswered(f"{what}: is the endpoint right, and the store running?", sent=False)
