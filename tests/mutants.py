@@ -705,6 +705,72 @@ MUTANTS: Final = (
         ),
     ),
     *_ways(
+        "stores/transport.py",
+        ("tests/test_transport.py",),
+        (
+            "the password of a proxy is shown",
+            "{rest.rpartition('@')[2]}",
+            "{rest}",
+        ),
+        (
+            "a proxy that broke off is said to have passed nothing on",
+            'if refusals or "NewConnectionError" in kinds:',
+            "if True:",
+        ),
+        (
+            "a proxy is blamed for hosts that it is not for",
+            'if variable is None or proxy_bypass_environment(parts.netloc, {"no": exempt}):',
+            "if variable is None:",
+        ),
+    ),
+    *_ways(
+        "rules/audit.py",
+        ("tests/test_audit_rules.py",),
+        (
+            "plus signs of an event's key are not decoded",
+            "for decoded in (unquote_plus(finding.location), unquote(finding.location)):",
+            "for decoded in (unquote(finding.location),):",
+        ),
+        (
+            "a recorded key is taken for its own decoded one",
+            "if decoded != finding.location and decoded in unrecorded:",
+            "if decoded in unrecorded:",
+        ),
+    ),
+    *_ways(
+        "forks.py",
+        ("tests/test_forks.py",),
+        (
+            "a fork does not wait for a client that is being opened",
+            "        self.lock.acquire(timeout=LONGEST)\n",
+            "        self.lock.acquire(timeout=0)\n",
+        ),
+        (
+            "a forked process keeps the lock of its parent",
+            "        self.lock = threading.RLock()\n\n\n_GATE",
+            "        pass\n\n\n_GATE",
+        ),
+    ),
+    *_ways(
+        "cli/streams.py",
+        ("tests/test_cli_streams.py",),
+        (
+            "data that could not be written are a success",
+            "        if data.failed is not None and not end.code:",
+            "        if False:",
+        ),
+        (
+            "an exit code gives way to that of unwritten data",
+            "        if data.failed is not None and not end.code:",
+            "        if data.failed is not None:",
+        ),
+        (
+            "a closed stream's number goes to the next file",
+            "    for descriptor in _UNUSABLE:\n        _occupy(descriptor)\n",
+            "",
+        ),
+    ),
+    *_ways(
         "rules/clean.py",
         CLEAN_RULES,
         (
@@ -717,6 +783,26 @@ MUTANTS: Final = (
     *_ways(
         "rules/clean.py",
         CLEAN_RULES,
+        (
+            "what has a clean record is said to be skipped",
+            "if known is None or known < version.version:\n            found",
+            "if True:\n            found",
+        ),
+        (
+            "the pending version is said to be skipped",
+            "if later is None or version.version >= later.version or version.file == later.file:",
+            "if later is None:",
+        ),
+        (
+            "another entry of the pending file is said to be skipped",
+            " or version.file == later.file:",
+            ":",
+        ),
+        (
+            "of many file names with skipped versions some are not counted",
+            "if rest := counts[MOST_NAMED:]:",
+            "if rest := counts[:0]:",
+        ),
         (
             "the records of other file names are dropped",
             'records = {**document["tables"].get(table, {}), file_name: entry}',

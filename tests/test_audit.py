@@ -138,6 +138,15 @@ def test_a_version_without_an_object_is_found(bucket: Bucket, tracker: Tracker) 
     )
 
 
+def test_a_key_that_came_percent_encoded_is_recognised(bucket: Bucket, tracker: Tracker) -> None:
+    """The finding of the missing version names the object that is there without a record."""
+    bucket.put(key_of("births q1.zip"))
+    record(tracker, "births q1.zip", s3_location=HOME + key_of("births%20q1.zip"))
+    found, lost = tracker.audit("vitals").findings
+    assert ("missing", "orphan") == (lost.kind, found.kind)
+    assert f"{found.location} is there and has no record" in lost.sentence
+
+
 def test_an_object_without_a_record_is_found(bucket: Bucket, tracker: Tracker) -> None:
     """Anywhere under the schema's prefix; elsewhere in the bucket it is none of ours."""
     record(tracker)

@@ -19,11 +19,14 @@ from cf_data_tracker.rules.audit import (
     content_of,
     differs_in_size,
     expected,
+    hinted,
     is_own,
     just_before,
     md5_of,
     merged,
+    missing,
     newest,
+    orphan,
     place_of,
     sha256_of,
     was_overwritten,
@@ -56,6 +59,33 @@ def document(*locations: object) -> Document:
     versions = [{"version": n, "file": f"{n}", "s3_location": one} for n, one in enumerate(locations, 1)]
     files = [{"file_name": "FY2023", "current_version": len(versions), "versions": versions}]
     return {"tables": [{"schema_name": "vitals", "tables": [{"name": "births", "files": files}]}]}
+
+
+@pytest.mark.parametrize(
+    ("recorded", "there"),
+    [
+        ("vitals/births%20q1.zip", "vitals/births q1.zip"),
+        ("vitals/births+q1.zip", "vitals/births q1.zip"),
+        ("vitals/a%2Bb+c.zip", "vitals/a+b c.zip"),
+        ("vitals/a%2Bb+c.zip", "vitals/a+b+c.zip"),
+        ("vitals/%C3%A9.zip", "vitals/é.zip"),
+    ],
+)
+def test_a_missing_object_whose_decoded_key_is_there_says_so(recorded: str, there: str) -> None:
+    """The sentence names the object that is there without a record, after what it says anyhow."""
+    finding = missing(version(), HOME + recorded)
+    found = hinted(finding, {HOME + there, HOME + recorded})
+    assert found.sentence.startswith(f"{finding.sentence}; {HOME}{there} is there and has no record: ")
+    assert (finding.kind, finding.location) == (found.kind, found.location)
+
+
+def test_there_is_no_hint_without_such_an_object() -> None:
+    """Nor of a key that is not encoded, nor of a finding that is none of a missing object."""
+    encoded, plain = missing(version(), f"{HOME}a%20b"), missing(version(), f"{HOME}a b")
+    assert encoded is hinted(encoded, {f"{HOME}a%20b", f"{HOME}a"})
+    assert plain is hinted(plain, {f"{HOME}a b"})
+    other = orphan(f"{HOME}a%20b", listed(), "2024-03-01 09:00:00")
+    assert other is hinted(other, {f"{HOME}a b"})
 
 
 @pytest.mark.parametrize("scheme", ["s3", "s3a", "s3n"])

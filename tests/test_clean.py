@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import pytest
 
-from cf_data_tracker.clean import CleanTracker
+from cf_data_tracker.clean import CleanTracker, _warn_of
 from cf_data_tracker.connection import Connection
 from cf_data_tracker.document import Document
 from cf_data_tracker.engine.commit import Patience
@@ -146,6 +146,31 @@ class TestPending:
         newer = here.record("b.zip")
         assert [newer] == here.cleaner.pending("vitals")
 
+    def test_older_versions_that_were_never_cleaned_are_warned_of(
+        self, here: World, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Once for all that ask again and again; `skipped` returns them, and `pending` the newest one alone."""
+        _warn_of.cache_clear()
+        older = [here.record("q1.zip", "of_quarters"), here.record("q2.zip", "of_quarters")]
+        newest = here.record("q3.zip", "of_quarters")
+        for _ in range(3):
+            assert [newest] == here.cleaner.pending("vitals")
+            assert older == here.cleaner.skipped("vitals")
+        (claim,) = here.cleaner.claim("vitals")
+        assert newest == claim.raw
+        (warning,) = (record.getMessage() for record in caplog.records if record.levelname == "WARNING")
+        assert warning.startswith("vitals: older versions were never cleaned: 2 of 'of_quarters/FY2023'. ")
+        here.cleaner.record(claim, [])
+        assert [] == here.cleaner.skipped("vitals")
+
+    def test_a_claim_warns_of_them_too(self, here: World, caplog: pytest.LogCaptureFixture) -> None:
+        """A worker that never asks what is pending is warned as well."""
+        _warn_of.cache_clear()
+        for file in ("q1.zip", "q2.zip"):
+            here.record(file, "claimed")
+        here.cleaner.claim("vitals")
+        assert "1 of 'claimed/FY2023'" in caplog.text
+
     def test_a_schema_that_is_not_tracked_is_an_error(self, here: World) -> None:
         """The message says where no document was found; it is a KeyError too."""
         with pytest.raises(NotTrackedError, match="the schema vitals is not tracked: memory://vitals/ has no document"):
@@ -161,7 +186,7 @@ class TestPending:
     @pytest.mark.parametrize("bad", ["", "a/b", "..", "_cf_tracker", None, 5])
     def test_a_schema_has_a_name(self, here: World, bad: Any) -> None:  # noqa: ANN401 - wrong on purpose
         """Nothing is asked about any other."""
-        for question in (here.cleaner.pending, here.cleaner.document):
+        for question in (here.cleaner.pending, here.cleaner.skipped, here.cleaner.document):
             with pytest.raises(InvalidNameError, match=r"^schema must"):
                 question(bad)
         assert [] == here.calls.calls

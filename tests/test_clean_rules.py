@@ -13,7 +13,15 @@ from hypothesis import strategies as st
 from cf_data_tracker.document import Document, clean_document, older_clean_document, to_bytes, versions_of
 from cf_data_tracker.model import CleanChanged, CleanRecord, CleanRecorded, FileVersion
 from cf_data_tracker.rules.claims import change_many
-from cf_data_tracker.rules.clean import CARRIED_OVER, carry_over, pending, record, without_outdated
+from cf_data_tracker.rules.clean import (
+    CARRIED_OVER,
+    carry_over,
+    pending,
+    record,
+    skipped,
+    skipped_in_words,
+    without_outdated,
+)
 from strategies import (
     SCHEMA,
     at,
@@ -294,6 +302,58 @@ def test_a_superseded_version_is_not_pending() -> None:
     assert [("births", "FY2023", "c.zip", 3)] == [
         (found.table, found.file_name, found.file, found.version) for found in pending(raw, None, SCHEMA)
     ]
+
+
+@given(raw_documents(), DOCUMENTS)
+def test_skipped_is_what_lies_between_the_record_and_the_pending_version(raw: Document, clean: Document | None) -> None:
+    """Each raw version newer than its record is pending, or skipped, or another entry of the pending file."""
+    waiting = {(found.table, found.file_name): found for found in pending(raw, clean, SCHEMA)}
+    passed_over, cleaned = skipped(raw, clean, SCHEMA), numbers(clean)
+    for found in versions_of(raw, SCHEMA):
+        key = found.table, found.file_name
+        uncleaned = key in waiting and found.version > cleaned.get(key, -1)
+        other = uncleaned and found.version < waiting[key].version and found.file != waiting[key].file
+        assert other == (found in passed_over)
+    assert all((found.table, found.file_name) in waiting for found in passed_over)
+
+
+@given(raw_documents(), DOCUMENTS)
+def test_nothing_is_skipped_of_what_is_not_pending(raw: Document, clean: Document | None) -> None:
+    """Once the pending versions have records, nobody can know any more what was skipped."""
+    records = [
+        CleanRecord(raw=found, clean_files=(), timestamp="2024-03-02 10:00:00", recorded_by=str(number))
+        for number, found in enumerate(filter(speaks, pending(raw, clean, SCHEMA)))
+    ]
+    grown, _ = folded(clean, records)
+    assert [] == [found for found in skipped(raw, grown, SCHEMA) if speaks(found)]
+
+
+@pytest.mark.parametrize(("cleaned", "passed_over"), [(None, [0, 1, 2]), (0, [1, 2]), (1, [2]), (2, []), (3, [])])
+def test_older_versions_without_a_record_are_skipped(cleaned: int | None, passed_over: list[int]) -> None:
+    """They are those that are newer than the record; another entry of the pending file is none of them."""
+    files = [(0, "z.zip"), (1, "a.zip"), (2, "b.zip"), (2, "c.zip"), (3, "c.zip")]
+    versions = [{"version": number, "file": file} for number, file in files]
+    entry = {"file_name": "FY2023", "current_version": 3, "versions": versions}
+    raw = {"tables": [{"schema_name": SCHEMA, "tables": [{"name": "births", "files": [entry]}]}]}
+    info = {"tables": {"births": {"FY2023": {"file_info": {"version": cleaned}, "clean_files": []}}}}
+    clean = info if cleaned is not None else None
+    assert passed_over == [found.version for found in skipped(raw, clean, SCHEMA)]
+
+
+def test_skipped_versions_are_counted_in_one_line() -> None:
+    """The file names that have most are named, printable ones; of the others there is a number."""
+    found = [
+        file_version(number, file_name=name)
+        for name, many in zip("a\nbcde", range(6), strict=True)
+        for number in range(many)
+    ]
+    words = skipped_in_words(found)
+    assert words.startswith(
+        f"{SCHEMA}: older versions were never cleaned: 5 of 'births/e', 4 of 'births/d', 3 of 'births/c', "
+        "3 of 2 other file names. "
+    )
+    (newline,) = [file_version(file_name="a\nb")]
+    assert r"1 of 'births/a\nb'. " in skipped_in_words([newline])
 
 
 # The older shape

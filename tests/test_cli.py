@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from dataclasses import fields
-from importlib.metadata import entry_points, version
+from importlib.metadata import PackageNotFoundError, entry_points, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
 
@@ -32,7 +32,7 @@ from cf_data_tracker.stores import probe
 from cf_data_tracker.stores.memory import MemoryStore
 from cf_data_tracker.stores.probe import Diagnosis, examine
 from cf_data_tracker.stores.s3 import S3Store, open_client
-from conftest import access_to, make_bucket
+from conftest import access_to, connection_to, make_bucket
 from fates import INBOX
 from servers.server import Server
 
@@ -445,6 +445,24 @@ def test_pending_lists_what_waits_to_be_cleaned() -> None:
     assert 3 == len(run(*COMMANDS["pending"]).stdout.splitlines())
 
 
+def test_pending_says_what_it_passes_over(embedded: Server, schema: str) -> None:
+    """A line on stderr counts older versions that were never cleaned, and so does a key of each version in JSON."""
+    settings = {
+        **IN_PROCESS,
+        "AWS_ENDPOINT_URL_S3": embedded.endpoint_url,
+        "AWS_ACCESS_KEY_ID": embedded.access_key,
+        "AWS_SECRET_ACCESS_KEY": embedded.secret_key,
+    }
+    tracker = Tracker.over(connection_to(embedded))
+    for file, table in (("q1.zip", "births"), ("q2.zip", "births"), ("all.zip", "deaths")):
+        tracker.record(schema, table, "FY2023", file, file_size=1, s3_location=f"s3://raw/{file}")
+    code, out, err = ended(settings, "pending", schema, "--json")
+    found = [(version["file"], version["version"], version["skipped"]) for version in json.loads(out)]
+    assert (0, [("q2.zip", 2, 1), ("all.zip", 1, 0)]) == (code, found)
+    assert err.startswith(f"{schema}: older versions were never cleaned: 1 of 'births/FY2023'. ")
+    assert 1 == err.count("\n")
+
+
 @pytest.mark.usefixtures("s3")
 def test_nothing_pending_is_no_error() -> None:
     """When all is clean, `pending` prints nothing but a note, and exits with 0."""
@@ -822,6 +840,13 @@ def test_a_stream_that_is_not_unicode_gets_escapes() -> None:
 def test_the_version_is_that_of_the_distribution() -> None:
     """`--version` prints the command's name and the distribution's version."""
     assert f"cf-data-tracker {version('cf-data-tracker')}\n" == run("--version").stdout
+
+
+def test_a_version_that_nobody_installed_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command runs from a source tree, too."""
+    monkeypatch.setattr("cf_data_tracker.installed.version", _raising(PackageNotFoundError("cf-data-tracker")))
+    result = run("--version")
+    assert (0, "cf-data-tracker unknown (not installed)\n") == (result.exit_code, result.stdout)
 
 
 def test_the_command_is_installed() -> None:

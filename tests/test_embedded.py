@@ -17,7 +17,7 @@ from functools import partial
 from http.client import HTTPConnection, HTTPResponse
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
@@ -25,7 +25,7 @@ from botocore.config import Config
 
 from cf_data_tracker import embedded
 from cf_data_tracker.embedded import EmbeddedS3
-from cf_data_tracker.errors import StoreError
+from cf_data_tracker.errors import InvalidNameError, StoreError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -322,6 +322,13 @@ def test_a_server_that_does_not_start_says_why() -> None:
     """The error of a server that did not start ends with what it wrote to standard error."""
     with pytest.raises(StoreError, match=r"did not start \(exit code 1\): bucket 'x': (.|\n)*not valid"):
         embedded.running(["x"]).__enter__()
+
+
+@pytest.mark.parametrize("wrong", ["raw", b"raw", [""], [5], ["raw", None]])
+def test_buckets_are_a_list_of_names(wrong: Any) -> None:  # noqa: ANN401 - wrong on purpose
+    """One text would be a bucket for each of its letters."""
+    with pytest.raises(InvalidNameError, match=r"^bucket"):
+        embedded.running(wrong).__enter__()
 
 
 def test_importing_it_is_cheap() -> None:

@@ -3,9 +3,9 @@
 from cf_data_tracker import Tracker
 
 tracker = Tracker.from_env()
-done = tracker.record("vitals", "births", "FY2023", "births_q1.zip", file_size=810112, s3_location="s3://raw/...")
+done = tracker.record("vitals", "births", "FY2023", "births_2023.zip", file_size=810112, s3_location="s3://raw/...")
 done.version, done.created                              # 1, True; recording it again gives 1, False
-tracker.latest("vitals", "births", "FY2023").file       # "births_q1.zip"
+tracker.latest("vitals", "births", "FY2023").file       # "births_2023.zip"
 """
 
 from cf_data_tracker.clean import CleanTracker

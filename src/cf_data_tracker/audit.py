@@ -41,6 +41,7 @@ from cf_data_tracker.rules.audit import (
     content_of,
     differs_in_size,
     expected,
+    hinted,
     is_own,
     just_before,
     key_of,
@@ -169,7 +170,12 @@ class _Auditor:
         if seen.shares_bucket:
             seen.unrecorded = without(seen.unrecorded, self._clean_files())
         orphans = [one for one in seen.unrecorded if one.modified <= written_until]
-        findings = [*(finding for _, _, finding in seen.wrong), *self._of_doubts(seen), *map(self._orphan, orphans)]
+        unrecorded = {self._home + one.key for one in seen.unrecorded}
+        findings = [
+            *(hinted(finding, unrecorded) for _, _, finding in seen.wrong),
+            *self._of_doubts(seen),
+            *map(self._orphan, orphans),
+        ]
         return Audit(
             schema=self._schema,
             tracked=later is not None,

@@ -7,12 +7,13 @@ Time and chance come in here: until when a claim lasts, and which of the pending
 seldom pick the same. What they may do is for `rules.claims` to say; who is too late learns it from the document.
 """
 
+import logging
 import random
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta, timezone
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from cf_data_tracker.connection import SURROUNDINGS, Connection
@@ -54,7 +55,15 @@ from cf_data_tracker.names import (
     shown,
 )
 from cf_data_tracker.rules.claims import change_many, claimable
-from cf_data_tracker.rules.clean import CARRIED_OVER, carry_over, pending, recorded_version, settled
+from cf_data_tracker.rules.clean import (
+    CARRIED_OVER,
+    carry_over,
+    pending,
+    recorded_version,
+    settled,
+    skipped,
+    skipped_in_words,
+)
 from cf_data_tracker.settings import Access, clean_access, environment, raw_access
 from cf_data_tracker.stats import Stats
 from cf_data_tracker.sweep import Sweep, Swept, forgettable
@@ -66,6 +75,8 @@ if TYPE_CHECKING:
 
 LEASE: Final = 900.0
 """Seconds that a claim lasts, unless it is said otherwise: a quarter of an hour."""
+
+LOG: Final = logging.getLogger("cf_data_tracker")
 
 A_WEEK: Final = 7 * 86_400.0
 """Seconds."""
@@ -164,6 +175,9 @@ class CleanTracker:
 
         So is one that is to be cleaned again, see `reprocess`. Whether a worker is at it makes no difference.
 
+        Older versions of a file name are not given, though they were never cleaned: a warning is logged, and `skipped`
+        returns them. Files that are no versions of each other need file names of their own.
+
         Raises:
             NotTrackedError: The raw bucket has no document of this schema.
             InvalidNameError: The schema is no name.
@@ -171,11 +185,25 @@ class CleanTracker:
             DocumentVanishedError: A document was there and is gone.
             StoreError: The store refused or did not answer.
         """
-        raw = self._raw_document(schema)
-        return pending(raw, self.document(schema), schema)
+        raw, clean = self._raw_document(schema), self.document(schema)
+        _warn(skipped(raw, clean, schema))
+        return pending(raw, clean, schema)
+
+    def skipped(self, schema: str) -> list[FileVersion]:
+        """Return the raw versions that `pending` and `claim` pass over: older ones of a pending file name.
+
+        They are newer than the clean record of their file name, if it has one, and were never cleaned. Where they are
+        files of their own, and no earlier versions of the pending one, give each a file name of its own.
+
+        Raises as `pending` does.
+        """
+        return skipped(self._raw_document(schema), self.document(schema), schema)
 
     def claim(self, schema: str, *, limit: int = 1, lease: float | timedelta = LEASE) -> list[Claim]:
         """Return claims on pending raw versions that no other worker holds: each is handed to one worker at a time.
+
+        As `pending` does, it gives the newest version of a file name alone, and warns of older ones that were never
+        cleaned.
 
         Whoever has cleaned a version ends its claim with `record`. A worker that dies holds up a version until its
         claim has run out; then another worker may claim it, and the first is too late to record it.
@@ -380,8 +408,9 @@ class CleanTracker:
         return newest
 
     def _claimable(self, schema: str) -> list[tuple[FileVersion, int]]:
-        raw = self._raw_document(schema)
-        return claimable(raw, self.document(schema), schema, self._in(0))
+        raw, clean = self._raw_document(schema), self.document(schema)
+        _warn(skipped(raw, clean, schema))
+        return claimable(raw, clean, schema, self._in(0))
 
     def _claimed(self, schema: str, picked: Sequence[tuple[FileVersion, int]], lease: float) -> Iterable[Claim]:
         """Claim these versions, and return the claims on those that nobody else has claimed meanwhile."""
@@ -454,6 +483,16 @@ class CleanTracker:
         except ReadDeniedError:  # as a missing one is answered where the caller may not list
             older = None
         return carry_over(document, older, schema)
+
+
+@lru_cache(maxsize=64)
+def _warn_of(warning: str) -> None:
+    LOG.warning("%s", warning)  # once, as `warnings` does: a worker asks again and again
+
+
+def _warn(passed_over: Sequence[FileVersion]) -> None:
+    if passed_over:
+        _warn_of(skipped_in_words(passed_over))
 
 
 def moment(time: datetime) -> str:

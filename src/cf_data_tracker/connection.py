@@ -24,6 +24,7 @@ from cf_data_tracker.engine.combine import Combiner, Ledger, Outcome
 from cf_data_tracker.engine.commit import ABSENT, Engine, Patience, Surroundings, Target, at_once
 from cf_data_tracker.entries import Identified
 from cf_data_tracker.errors import ContentionError, UnsafeStoreError
+from cf_data_tracker.forks import unforked
 from cf_data_tracker.settings import Access, is_aws
 from cf_data_tracker.stats import Stats, Tally
 from cf_data_tracker.store import Objects, Store
@@ -208,7 +209,8 @@ class Connection:
         Raises:
             StoreError: It refused, or did not answer.
         """
-        from cf_data_tracker.stores.probe import examine  # noqa: PLC0415 - it imports boto3, which takes a while
+        with unforked():
+            from cf_data_tracker.stores.probe import examine  # noqa: PLC0415 - it imports boto3, which takes a while
 
         here = self._here
         patient = Engine(here.store, Tally(), self.patience, SURROUNDINGS)
@@ -267,6 +269,7 @@ class _Here:
         self.diagnosis: Diagnosis | None = None
         self.access = access
         self._client = client
+        self._ready = False  # whether the client is opened, and observes the limits of a request
         self._given = store
         self._patience = patience
         self._opening = threading.RLock()
@@ -331,12 +334,14 @@ class _Here:
     def _opened_objects(self) -> Objects:
         if self._given is not None:
             return cast("Objects", self._given)
-        from cf_data_tracker.stores.objects import S3Objects  # noqa: PLC0415 - it imports boto3, which takes a while
+        with unforked():
+            from cf_data_tracker.stores.objects import S3Objects  # noqa: PLC0415 - it imports boto3: that takes a while
 
         return S3Objects(self._s3_store(None), self.access.bucket, self.engine.persist)
 
     def _s3_store(self, quoting: "Quoting | None") -> "S3Store":
-        from cf_data_tracker.stores.s3 import Quoting, S3Store  # noqa: PLC0415 - it imports boto3, which takes a while
+        with unforked():
+            from cf_data_tracker.stores.s3 import Quoting, S3Store  # noqa: PLC0415 - as above
 
         return S3Store(
             self._opened_client(),
@@ -350,16 +355,24 @@ class _Here:
         """Return a client in place of one that is not to be used again."""
         with self._opening:
             if self._client is broken:
-                self._client = None
+                self._client, self._ready = None, False
             return self._opened_client()
 
     def _opened_client(self) -> "S3Client":
+        with self._opening:
+            if not self._ready:
+                with unforked():
+                    self._client = self._opened_anew(self._client)
+                self._ready = True
+            return cast("S3Client", self._client)
+
+    def _opened_anew(self, given: "S3Client | None") -> "S3Client":
         from cf_data_tracker.stores.limits import observant  # noqa: PLC0415 - as above
         from cf_data_tracker.stores.s3 import foreign_endpoint, open_client  # noqa: PLC0415
 
-        with self._opening:
-            if self._client is None:
-                self._client = open_client(self.access)
-                kept = self.access.endpoint_url if is_aws(self.access.endpoint_url) else None
-                self.access = replace(self.access, endpoint_url=foreign_endpoint(self._client) or kept)
-            return observant(self._client)
+        if given is not None:
+            return observant(given)
+        client = open_client(self.access)
+        kept = self.access.endpoint_url if is_aws(self.access.endpoint_url) else None
+        self.access = replace(self.access, endpoint_url=foreign_endpoint(client) or kept)
+        return client

@@ -29,7 +29,8 @@ from http.server import BaseHTTPRequestHandler
 from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from cf_data_tracker.errors import StoreError
+from cf_data_tracker.errors import InvalidNameError, StoreError
+from cf_data_tracker.names import check_text, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -83,8 +84,12 @@ def running(
         serialised: False is moto as it comes: a store on which several writers can win one race.
 
     Raises:
+        InvalidNameError: `buckets` is one text in place of a list of names, or a name is no text.
         StoreError: moto is not installed, or the server did not start; the message says why.
     """
+    if isinstance(buckets, (str, bytes)):
+        raise InvalidNameError(f"buckets must be a list of names, like [{shown(buckets)}], got {shown(buckets)}")
+    buckets = [check_text("bucket", bucket) for bucket in buckets]
     options = [] if serialised else ["--unserialised"]
     if switch_interval is not None:
         options.append(f"--switch-interval={switch_interval}")

@@ -24,7 +24,7 @@ class NewFile:
         file_name: The time period, like `FY2023` or `2024-01`.
         file: The actual name of the uploaded file. A file name takes each file once.
         file_size: Its size in bytes.
-        s3_location: Where its bytes are, like `s3://raw/vitals/births/births_q1.zip`.
+        s3_location: Where its bytes are, like `s3://raw/vitals/births/births_2023.zip`.
         timestamp: When it was recorded, `YYYY-MM-DD HH:MM:SS`; now, in UTC, if left out.
         fyear: Its fiscal year; `FY` and this year if left out.
         upload_date: `YYYY-MM-DD`; today, in UTC, if left out.

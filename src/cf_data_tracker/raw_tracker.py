@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 from cf_data_tracker.connection import Connection
 from cf_data_tracker.document import TABLE_KEYS, Document
 from cf_data_tracker.errors import StoreError, TrackerError
+from cf_data_tracker.forks import unforked
 from cf_data_tracker.model import Recorded
 from cf_data_tracker.names import check_text, raw_key
 from cf_data_tracker.settings import Access, environment, raw_access, raw_bucket
@@ -223,10 +224,11 @@ def upload_to_s3(file_path: str, bucket_name: str, s3_key: str) -> None:
         InvalidNameError: The bucket or the key is no text.
         StoreError: The store refused, or did not answer.
     """
-    from cf_data_tracker.stores.s3 import open_client  # noqa: PLC0415 - it imports boto3, which takes a while
-
     access = raw_access(environment(), check_text("bucket_name", bucket_name))
-    client = open_client(access)
+    with unforked():
+        from cf_data_tracker.stores.s3 import open_client  # noqa: PLC0415 - it imports boto3, which takes a while
+
+        client = open_client(access)
     connection = Connection(access, client=client)
     key = check_text("s3_key", s3_key)
     try:

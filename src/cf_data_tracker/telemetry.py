@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from importlib import import_module
-from importlib.metadata import version
 from types import ModuleType
 from typing import TYPE_CHECKING, Final, Protocol
 
+from cf_data_tracker.installed import release
 from cf_data_tracker.stats import Tally
 
 if TYPE_CHECKING:
@@ -107,20 +107,16 @@ def _loaded(name: str) -> ModuleType | None:
 
 @lru_cache(maxsize=8)  # where a provider takes another's place, it is asked anew
 def _tracer(provider: "TracerProvider") -> "Tracer":
-    return provider.get_tracer(SCOPE, _release())
+    return provider.get_tracer(SCOPE, release())
 
 
 @lru_cache(maxsize=8)
 def _counters(provider: "MeterProvider") -> "Mapping[str, Counter]":
-    meter = provider.get_meter(SCOPE, _release())
+    meter = provider.get_meter(SCOPE, release())
     return {
         what: meter.create_counter(f"{SCOPE}.{what}", unit=unit, description=meaning)
         for what, (unit, meaning) in COUNTERS.items()
     }
-
-
-def _release() -> str:
-    return version("cf-data-tracker")
 
 
 def _to_nobody(**_: int) -> None:

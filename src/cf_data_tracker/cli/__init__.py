@@ -12,9 +12,12 @@ __all__ = ["main"]
 def main() -> None:
     """Run the command line on the arguments of this process, and end it."""
     try:
-        from cf_data_tracker.cli.app import app  # noqa: PLC0415 - Ctrl-C while it is imported is quiet, too
-        from cf_data_tracker.cli.failure import NAME  # noqa: PLC0415
+        from cf_data_tracker.cli.streams import standard_streams  # noqa: PLC0415 - Ctrl-C during an import is quiet, too
 
-        app(prog_name=NAME)
+        with standard_streams():
+            from cf_data_tracker.cli.app import app  # noqa: PLC0415
+            from cf_data_tracker.cli.failure import NAME  # noqa: PLC0415
+
+            app(prog_name=NAME)
     except KeyboardInterrupt:  # inside a command typer does the same
         sys.exit(130)

@@ -37,9 +37,9 @@ app = typer.Typer(
 
 def _show_version(asked: bool) -> None:  # noqa: FBT001 - typer calls it
     if asked:
-        from importlib.metadata import version  # noqa: PLC0415 - it takes a while, and is rarely asked for
+        from cf_data_tracker.installed import release  # noqa: PLC0415 - it takes a while, and is rarely asked for
 
-        typer.echo(f"{NAME} {version(NAME)}")
+        typer.echo(f"{NAME} {release()}")
         raise typer.Exit
 
 

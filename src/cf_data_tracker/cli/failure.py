@@ -5,8 +5,6 @@ is Ctrl-C, which ends a command without a word, with code 130.
 """
 
 import functools
-import os
-import sys
 import traceback
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -62,23 +60,13 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
-            _flushed(lambda: command(*args, **kwargs))
+            command(*args, **kwargs)
         except (typer.Exit, typer.Abort, typer.BadParameter):
             raise
-        except BrokenPipeError:  # whoever read our output has seen enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise typer.Exit(Code.ERROR) from None
         except Exception as error:
             raise typer.Exit(_reported(error)) from error
 
     return run
-
-
-def _flushed(command: Callable[[], None]) -> None:
-    try:
-        command()
-    finally:
-        sys.stdout.flush()  # a closed pipe is met here, and not when the interpreter ends
 
 
 def _reported(error: Exception) -> Code:

@@ -3,6 +3,8 @@
 Where there is nothing to show, `--json` still prints what there is of it (`[]`, `null`), and the exit code is 3.
 """
 
+import dataclasses
+from collections import Counter
 from typing import Annotated
 
 import typer
@@ -128,10 +130,20 @@ def pending(  # noqa: PLR0913 - one parameter an option
 
     They are the newest of each file name, where the clean bucket has no record of it, or only one of an older version.
     That there are none is no error.
+
+    Older versions that were never cleaned are not listed: a line on standard error counts them, and so does the key
+    "skipped" of the JSON. Files that are not versions of each other need file names of their own.
     """
-    versions = open_clean_tracker(raw_bucket, clean_bucket, endpoint_url, timeout).pending(schema)
+    tracker = open_clean_tracker(raw_bucket, clean_bucket, endpoint_url, timeout)
+    versions = tracker.pending(schema)
     if as_json:
-        say_json(versions)
+        passed_over = Counter((version.table, version.file_name) for version in tracker.skipped(schema))
+        say_json(
+            [
+                {**dataclasses.asdict(version), "skipped": passed_over[version.table, version.file_name]}
+                for version in versions
+            ]
+        )
     elif versions:
         say_versions(versions, tables=True)
     if not versions:

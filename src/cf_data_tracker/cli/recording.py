@@ -12,7 +12,7 @@ import typer
 from cf_data_tracker.cli.lines import REQUIRED, new_files
 from cf_data_tracker.cli.options import AsJson, Bucket, EndpointUrl, SameContent, Timeout, UploadDate, open_tracker
 from cf_data_tracker.cli.output import counted, note, say, say_json
-from cf_data_tracker.errors import InvalidNameError
+from cf_data_tracker.errors import InvalidNameError, LocalFileError
 from cf_data_tracker.model import NewFile, Recorded
 
 Commit = Callable[[list[NewFile]], Iterable[Recorded]]
@@ -101,7 +101,12 @@ def _many(given: Mapping[str, Any], source: BinaryIO) -> list[NewFile]:
     superfluous = [_shown_as(name) for name, value in given.items() if value is not None]
     if superfluous:
         raise InvalidNameError(f"--from brings everything itself: leave out {', '.join(superfluous)}")
-    return new_files(source.read())
+    try:
+        lines = source.read()
+    except OSError as error:
+        name = "standard input" if source.name in (0, "<stdin>") else source.name  # its descriptor, if it was closed
+        raise LocalFileError(f"{name} cannot be read: {error.strerror}; nothing was recorded") from error
+    return new_files(lines)
 
 
 def _shown_as(name: str) -> str:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cf_data_tracker.errors import TrackerError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -205,24 +207,32 @@ def _write_json(report: "Report", path: Path) -> None:
     if path == Path("-"):
         typer.echo(text, nl=False)
     else:
-        path.write_text(text, encoding="utf-8")
+        _put(path, text)
 
 
 def _write_page(report: "Report", path: Path) -> None:
     from cf_data_tracker.stress.page import page  # noqa: PLC0415
 
-    path.write_text(page(report, _made_with()), encoding="utf-8")
+    _put(path, page(report, _made_with()))
+
+
+def _put(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise TrackerError(f"{path} cannot be written: {error.strerror}; the verdict above stands") from error
 
 
 def _made_with() -> dict[str, str]:
     import os  # noqa: PLC0415 - only here, as all of these
     import platform  # noqa: PLC0415
     from datetime import datetime, timezone  # noqa: PLC0415
-    from importlib.metadata import version  # noqa: PLC0415
+
+    from cf_data_tracker.installed import OURS, release  # noqa: PLC0415
 
     return {
-        "cf-data-tracker": version("cf-data-tracker"),
-        "boto3": version("boto3"),
+        OURS: release(),
+        "boto3": release("boto3"),
         "Python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors",
         "ended": f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC",  # noqa: TID251 - a face: here time comes in

@@ -15,11 +15,12 @@ overwritten, and nothing that is done today brings them back, so they are counte
 import heapq
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from itertools import groupby
 from operator import itemgetter
 from typing import Final, Literal, TypeAlias
+from urllib.parse import unquote, unquote_plus
 
 from cf_data_tracker.document import Document, versions_of
 from cf_data_tracker.errors import InvalidNameError
@@ -213,6 +214,27 @@ def missing(version: FileVersion, location: str) -> Finding:
     return Finding(
         kind="missing", location=location, sentence=f"{_name_of(version)} is recorded, and no object is there"
     )
+
+
+def hinted(finding: Finding, unrecorded: Container[str]) -> Finding:
+    """Return the finding; if an object without a record has the decoded key of a missing one, its sentence says so.
+
+    S3 percent-encodes keys in event notifications, by the rules of forms: a space comes as `+`.
+
+    Args:
+        finding: What is wrong.
+        unrecorded: The locations of the objects of which no version is recorded.
+    """
+    if finding.kind != "missing":
+        return finding
+    for decoded in (unquote_plus(finding.location), unquote(finding.location)):
+        if decoded != finding.location and decoded in unrecorded:
+            hint = (
+                f"{decoded} is there and has no record: the recorded key is percent-encoded, as S3 has it in events; "
+                "decode it with urllib.parse.unquote_plus before it is recorded"
+            )
+            return replace(finding, sentence=f"{finding.sentence}; {hint}")
+    return finding
 
 
 def other_size(version: FileVersion, location: str, found: Listed) -> Finding:

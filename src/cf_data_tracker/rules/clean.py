@@ -9,14 +9,19 @@ The clean files of a record that is replaced, those that the new one does not na
 moment. Whose turn it is to clean what, `rules.claims` says; a version that is to be cleaned again is pending here.
 """
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from cf_data_tracker.document import Document, claim_in, versions_of
 from cf_data_tracker.model import CleanRecord, CleanRecorded, FileVersion
+from cf_data_tracker.names import shown
 
 CARRIED_OVER: Final = "carried_over"
 """A field of ours at the top of a clean document: the older document's records are in it, if it had any."""
+
+MOST_NAMED: Final = 3
+"""How many file names are named in a sentence about skipped versions."""
 
 
 def record(document: Document | None, new: CleanRecord) -> tuple[Document | None, CleanRecorded]:
@@ -56,6 +61,36 @@ def pending(raw: Document, clean: Document | None, schema: str) -> list[FileVers
         for (table, file_name), version in newest.items()
         if is_to_be_cleaned(clean, table, file_name, version.version)
     ]
+
+
+def skipped(raw: Document, clean: Document | None, schema: str) -> list[FileVersion]:
+    """Return the raw versions that `pending` passes over: newer than the clean record, older than the pending version.
+
+    They were superseded before they were cleaned, or they are files that are no versions of each other: the document
+    cannot tell which. Another entry of the pending file itself is not among them.
+    """
+    newest = {(version.table, version.file_name): version for version in pending(raw, clean, schema)}
+    found = []
+    for version in versions_of(raw, schema):
+        later = newest.get((version.table, version.file_name))
+        if later is None or version.version >= later.version or version.file == later.file:
+            continue
+        known = recorded_version(clean, version.table, version.file_name)
+        if known is None or known < version.version:
+            found.append(version)
+    return found
+
+
+def skipped_in_words(passed_over: Sequence[FileVersion]) -> str:
+    """Return a sentence about what `skipped` found, in one line, with the file names that have most."""
+    counts = Counter(f"{version.table}/{version.file_name}" for version in passed_over).most_common()
+    some = [f"{number} of {shown(name)}" for name, number in counts[:MOST_NAMED]]
+    if rest := counts[MOST_NAMED:]:
+        some.append(f"{sum(number for _, number in rest)} of {len(rest)} other file names")
+    return (
+        f"{passed_over[0].schema}: older versions were never cleaned: {', '.join(some)}. pending and claim give only "
+        "the newest version of a file name: files that are not versions of each other need file names of their own"
+    )
 
 
 def is_to_be_cleaned(document: Document | None, table: str, file_name: str, version: int) -> bool:

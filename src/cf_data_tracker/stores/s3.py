@@ -24,6 +24,7 @@ HTTP 200, which botocore turns into a 500 with the code PreconditionFailed.
 """
 
 import hashlib
+import os
 import re
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -78,6 +79,7 @@ from cf_data_tracker.store import (
 )
 from cf_data_tracker.stores.limits import Request, expect, limited, observant
 from cf_data_tracker.stores.session import fetching, open_session, settling
+from cf_data_tracker.stores.transport import proxy_trouble
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -481,6 +483,8 @@ class S3Store:
             return AnswerTooLargeError(_too_large(self.location(key), request.at_most))
         if isinstance(error, MalformedAnswer):
             return Unanswered(f"{error}: {NOT_S3}", sent=action == PUT)
+        if trouble := proxy_trouble(error, endpoint_url, os.environ):
+            return trouble
         if _never_sent(error):
             what = f"{endpoint_url} cannot be reached ({type(error).__name__})"
             return Unanswered(f"{what}: is the endpoint right, and the store running?", sent=False)

@@ -46,6 +46,7 @@ from cf_data_tracker.settings import (
     named_profile,
 )
 from cf_data_tracker.store import Unanswered
+from cf_data_tracker.stores.transport import not_opened
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -314,6 +315,8 @@ def _reason(error: BaseException) -> str:  # noqa: PLR0911 - one for each kind
     if isinstance(error, ProfileNotFound):
         profile, variable = named_profile() or ("default", PROFILE[1])
         return f"there is no profile {shown(profile)}: correct {variable}, or add the profile to ~/.aws/config"
+    if isinstance(error, RecursionError):
+        return not_opened(error)
     if isinstance(error, ConfigParseError):
         return f"{error.kwargs['path']} cannot be read as settings of boto3: correct it"
     if isinstance(error, PartialCredentialsError):
