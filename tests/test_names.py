@@ -195,7 +195,7 @@ def test_no_schema_has_a_document_among_the_trackers_own_objects() -> None:
         ("s3n://raw/s3://x", ("raw", "s3://x")),
         ("s3://raw", ("raw", "")),
         ("s3:///a.zip", ("", "a.zip")),
-        ("S3://raw/a.zip", None),
+        ("S3://raw/a.zip", ("raw", "a.zip")),
         ("vitals/a.zip", None),
         ("https://raw.s3.amazonaws.com/a.zip", None),
     ],

@@ -228,6 +228,11 @@ class S3Store:
         self._bucket = bucket
         self._quoting = quoting
 
+    @property
+    def client(self) -> "S3Client":
+        """The boto3 client."""
+        return self._client
+
     def location(self, key: str) -> str:
         """Return the S3 URL of a key."""
         return f"s3://{self._bucket}/{key}"
@@ -263,7 +268,7 @@ class S3Store:
             body=text,
             etag=answer["ETag"],
             waiting=_number(answer.get("Metadata", {}).get(WAITING, "")),
-            version=_version(answer.get("VersionId")),
+            version=version_of(answer.get("VersionId")),
         )
 
     def write(self, key: str, body: bytes, *, replacing: Replacing, waiting: int = 0) -> Written:
@@ -287,7 +292,7 @@ class S3Store:
             raise self._silence(error, PUT, key) from error
         if "ETag" not in answer:
             raise Unanswered(f"{self.location(key)}: the answer to a write has no ETag")
-        return Written(etag=answer["ETag"], version=_version(answer.get("VersionId")))
+        return Written(etag=answer["ETag"], version=version_of(answer.get("VersionId")))
 
     def list(self, prefix: str, *, after: str = "") -> list[str]:
         """LIST up to 1,000 keys."""
@@ -347,7 +352,7 @@ class S3Store:
         if code in CONFLICTS or (code not in ADVICE and status in (CONFLICT, PRECONDITION_FAILED)):
             # Only a write says what it replaces: for the others it means that something else was under way.
             if action == PUT:
-                return Conflict(where, certain=code == "PreconditionFailed" or status == PRECONDITION_FAILED)
+                return Conflict(where, certain=is_precondition_failed(error))
             return Unanswered(f"answered {code or status}")
         if code == "NotImplemented" or status == NOT_IMPLEMENTED:
             return _not_known(where, action)
@@ -408,7 +413,8 @@ def _number(text: str) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0  # noqa: PLR2004 - not for us to trust
 
 
-def _version(name: str | None) -> str | None:
+def version_of(name: str | None) -> str | None:
+    """Return a version's id, `None` for what was written where the bucket kept no versions."""
     return None if name == "null" else name  # so they are called where versions were kept once
 
 
@@ -419,6 +425,11 @@ def _code(error: ClientError) -> str:
 def is_missing(error: ClientError) -> bool:
     """Return whether a store says that there is no such object, or no such version of it."""
     return _code(error) in MISSING
+
+
+def is_precondition_failed(error: ClientError) -> bool:
+    """Return whether a store says, having looked, that what is there is not what the condition names."""
+    return _code(error) == "PreconditionFailed" or _status(error) == PRECONDITION_FAILED
 
 
 def _status(error: ClientError) -> int:
