@@ -137,7 +137,7 @@ def _read(name: str, bucket: str, host: str | None) -> _Read:
     if scheme is not None and f"{scheme}://" in S3_SCHEMES:
         return _in_bucket(in_s3(text) or ("", ""), bucket, sure=text == name)
     if scheme is not None:
-        return _Read(candidates=tuple(_tails(_parts(text)[1])))
+        return _Read(candidates=tuple(_tails(text.partition("://")[2])))
     if arn := _ARN.fullmatch(text):
         return _of_arn(*arn.groups(), bucket=bucket)
     first, _, rest = text.partition("/")

@@ -93,6 +93,10 @@ class Documents:
             names.append(self._names(connection, raw_key(schema), there, partial(self._in_raw, schema)))
         return Named(found, names)
 
+    def named_in_clean(self, schema: str) -> Names:
+        """Return what the clean document of a schema names, read alone. Raises as `read`."""
+        return self._names(self._bucket, clean_key(schema), self.clean_document(schema), self._in_clean)
+
     def _found(self, connection: Connection) -> set[str]:
         """Return the folders at the top of a bucket, now or earlier: each may be a schema's."""
         schemas = self._schemas.setdefault(connection, set())
