@@ -19,7 +19,8 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import boto3
 
@@ -28,6 +29,7 @@ from cf_data_tracker.embedded import EmbeddedS3, running
 from cf_data_tracker.errors import ClaimLostError, TrackerError
 
 if TYPE_CHECKING:
+    import threading
     from multiprocessing.queues import Queue
     from multiprocessing.synchronize import Barrier
 
@@ -74,7 +76,7 @@ class Start:
         barrier: Where they wait for each other.
     """
 
-    def __init__(self, seconds: float, barrier: "Barrier") -> None:
+    def __init__(self, seconds: float, barrier: "Barrier | threading.Barrier") -> None:
         self._seconds = seconds
         self._barrier = barrier
         self._end = 0.0
@@ -102,15 +104,68 @@ def key_of(name: str, endpoint_url: str) -> str:
     return f"{name}p.parquet" if name.endswith("/") else name
 
 
-def client_of(server: EmbeddedS3) -> "S3Client":
-    """Return a plain client."""
-    return boto3.client(
-        "s3",
-        endpoint_url=server.endpoint_url,
-        region_name="us-east-1",
-        aws_access_key_id=server.access_key,
-        aws_secret_access_key=server.secret_key,
-    )
+class Files(Protocol):
+    """The objects of the clean bucket, asked for without what is tested."""
+
+    @property
+    def endpoint_url(self) -> str:
+        """The endpoint."""
+
+    def put(self, key: str, body: bytes) -> object:
+        """Write an object."""
+
+    def get(self, key: str) -> bytes | None:
+        """Return an object's bytes, `None` where there is none."""
+
+    def has(self, key: str) -> bool:
+        """Return whether there is an object."""
+
+
+class PlainFiles:
+    """Files by boto3 alone. It may be pickled; each process has a client of its own.
+
+    Args:
+        server: The server.
+    """
+
+    def __init__(self, server: EmbeddedS3) -> None:
+        self._server = server
+
+    @property
+    def endpoint_url(self) -> str:
+        """The endpoint."""
+        return self._server.endpoint_url
+
+    @cached_property
+    def _client(self) -> "S3Client":
+        return boto3.client(
+            "s3",
+            endpoint_url=self._server.endpoint_url,
+            region_name="us-east-1",
+            aws_access_key_id=self._server.access_key,
+            aws_secret_access_key=self._server.secret_key,
+        )
+
+    def put(self, key: str, body: bytes) -> None:
+        """PUT an object."""
+        self._client.put_object(Bucket="clean", Key=key, Body=body)
+
+    def get(self, key: str) -> bytes | None:
+        """GET an object."""
+        try:
+            return self._client.get_object(Bucket="clean", Key=key)["Body"].read()
+        except self._client.exceptions.NoSuchKey:
+            return None
+
+    def has(self, key: str) -> bool:
+        """HEAD an object."""
+        try:
+            self._client.head_object(Bucket="clean", Key=key)
+        except self._client.exceptions.ClientError as error:
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:  # noqa: PLR2004 - not found
+                return False
+            raise
+        return True
 
 
 def tracker_of(server: EmbeddedS3) -> CleanTracker:
@@ -125,9 +180,9 @@ def tracker_of(server: EmbeddedS3) -> CleanTracker:
     )
 
 
-def work(clean: CleanTracker, server: EmbeddedS3, start: Start, number: int, results: "Queue[Any]") -> None:
+def work(clean: CleanTracker, files: Files, start: Start, number: int, results: "Queue[Any]") -> None:
     """Claim, write, record, and have it cleaned again, until the time is up."""
-    client, chance = client_of(server), random.Random(number)
+    chance = random.Random(number)
     counts: Counter[str] = Counter()
     start.wait()
     try:
@@ -137,8 +192,9 @@ def work(clean: CleanTracker, server: EmbeddedS3, start: Start, number: int, res
                 mine = f"{SCHEMA}/own/{claim.raw.file_name}/{claim.fence}.parquet"
                 keys = [mine, *chance.sample(SHARED, chance.randrange(3))]
                 for key in keys:
-                    client.put_object(Bucket="clean", Key=key, Body=os.urandom(16))
-                shared = [chance.choice(forms(key, server.endpoint_url)) for key in keys[1:]]
+                    files.put(key, os.urandom(16))
+                time.sleep(chance.random() ** 3 / 2)  # noqa: TID251 - work takes time, in which sweeps go on
+                shared = [chance.choice(forms(key, files.endpoint_url)) for key in keys[1:]]
                 try:
                     clean.record(claim, [mine, *shared])
                     counts["recorded"] += 1
@@ -169,47 +225,32 @@ def sweep(clean: CleanTracker, start: Start, results: "Queue[Any]") -> None:
     results.put(("left", left))
 
 
-def check(server: EmbeddedS3, start: Start, results: "Queue[Any]") -> None:
+def check(files: Files, start: Start, results: "Queue[Any]") -> None:
     """Look at what the records name, with boto3 alone, until the time is up."""
-    client = client_of(server)
     looks = 0
     missing: list[str] = []
     start.wait()
     while start.goes_on():
-        seen, absent = look(client, server.endpoint_url)
+        seen, absent = look(files)
         looks += seen
         missing += absent
     results.put(("looks", looks))
     results.put(("missing", missing))
 
 
-def look(client: "S3Client", endpoint_url: str) -> tuple[int, list[str]]:
+def look(files: Files) -> tuple[int, list[str]]:
     """Return how many objects the records name, and those that are missing though the same record names them still."""
-    records = records_in(client)
-    absent = [(record, name) for record, name in records if not is_there(client, key_of(name, endpoint_url))]
-    still = set(records_in(client)) if absent else set()
+    records = records_in(files)
+    absent = [(record, name) for record, name in records if not files.has(key_of(name, files.endpoint_url))]
+    still = set(records_in(files)) if absent else set()
     return len(records), [f"{record}: {name}" for record, name in absent if (record, name) in still]
 
 
-def records_in(client: "S3Client") -> list[tuple[str, str]]:
+def records_in(files: Files) -> list[tuple[str, str]]:
     """Return each record's id with each file that it names."""
-    try:
-        document = json.loads(client.get_object(Bucket="clean", Key=DOCUMENT)["Body"].read())
-    except client.exceptions.NoSuchKey:
-        return []
+    document = json.loads(files.get(DOCUMENT) or b'{"tables": {}}')
     records = [record for table in document["tables"].values() for record in table.values()]
     return [(one["file_info"]["recorded_by"], name) for one in records for name in one["clean_files"]]
-
-
-def is_there(client: "S3Client", key: str) -> bool:
-    """Return whether there is an object."""
-    try:
-        client.head_object(Bucket="clean", Key=key)
-    except client.exceptions.ClientError as error:
-        if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:  # noqa: PLR2004 - not found
-            return False
-        raise
-    return True
 
 
 def run(seconds: float, workers: int) -> Result:
@@ -225,23 +266,22 @@ def run(seconds: float, workers: int) -> Result:
         )
         for file_name in FILE_NAMES:
             raw.record(SCHEMA, "births", file_name, "a.zip", file_size=1, s3_location=f"s3://raw/{file_name}.zip")
-        clean = tracker_of(server)
+        files, clean = PlainFiles(server), tracker_of(server)
         for claim in clean.claim(SCHEMA):  # examines the store once, for all processes
             clean.release(claim)
         results: Queue[Any] = context.Queue()
         start = Start(seconds, context.Barrier(workers + 2))
         tasks: list[tuple[Any, tuple[Any, ...]]] = [
-            *((work, (clean, server, start, number, results)) for number in range(workers)),
+            *((work, (clean, files, start, number, results)) for number in range(workers)),
             (sweep, (clean, start, results)),
-            (check, (server, start, results)),
+            (check, (files, start, results)),
         ]
         processes = [context.Process(target=task, args=arguments, daemon=True) for task, arguments in tasks]
         for process in processes:
             process.start()
         told = list(_all_of(results, processes, seconds + 120))
-        client = client_of(server)
-        _, missing = look(client, server.endpoint_url)
-    return _result(told, missing)
+        _, missing = look(files)
+    return result_of(told, missing)
 
 
 def _all_of(results: "Queue[Any]", processes: Sequence[Any], seconds: float) -> Iterator[tuple[str, Any]]:
@@ -259,7 +299,8 @@ def _all_of(results: "Queue[Any]", processes: Sequence[Any], seconds: float) -> 
             yield "failed", f"{process.name} ended with {process.exitcode}"
 
 
-def _result(told: Sequence[tuple[str, Any]], missing: list[str]) -> Result:
+def result_of(told: Sequence[tuple[str, Any]], missing: list[str]) -> Result:
+    """Return what came of it, by what the workers, the sweep and the check put."""
     counts: Counter[str] = sum((value for kind, value in told if kind == "counts"), Counter())
     left: Counter[str] = sum((value for kind, value in told if kind == "left"), Counter())
     absent = [name for kind, value in told if kind == "missing" for name in value]
