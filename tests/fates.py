@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from enum import Enum, auto
-from typing import Final, TypeVar
+from typing import Final, TypeVar, cast
 
 from cf_data_tracker.errors import DocumentVanishedError, ReadDeniedError, StoreError
 from cf_data_tracker.names import INTERNAL_PREFIX
-from cf_data_tracker.store import Conflict, Replacing, Store, Stored, Unanswered, Unchanged, Written
+from cf_data_tracker.store import Conflict, Head, Objects, Replacing, Store, Stored, Unanswered, Unchanged, Written
 
 T = TypeVar("T")
 
@@ -61,6 +61,10 @@ class FatefulStore:
     def location(self, key: str) -> str:
         """Return where the object is."""
         return self._store.location(key)
+
+    def head(self, key: str) -> Head | None:
+        """Look at a file, which is no call to the store of documents."""
+        return cast("Objects", self._store).head(key)
 
     def read(self, key: str, *, unless: str | None = None) -> Stored | Unchanged | None:
         """Read as the next fate of reads has it."""

@@ -1,7 +1,7 @@
 """What AWS makes of policies, as far as ours go, and a gate in front of a boto3 client that answers as AWS would.
 
 Allow and Deny, wildcards and their escapes, and the operator `Null`; anything else in a policy is an error here. Of a
-request it is known which rights it takes: a write that names an ETag takes that of reading as well.
+request it is known which rights it takes: a write or a deletion that names an ETag takes that of reading as well.
 """
 
 import re
@@ -53,6 +53,8 @@ def _needs_of_object(operation: str, params: Mapping[str, Any], resource: str) -
         yield Need(action=f"s3:GetObject{version}", resource=resource)
     elif operation == "DeleteObject":
         yield Need(action=f"s3:DeleteObject{version}", resource=resource)
+        if "IfMatch" in params:
+            yield Need(action="s3:GetObject", resource=resource)
     elif operation == "AbortMultipartUpload":
         yield Need(action="s3:AbortMultipartUpload", resource=resource)
     elif operation in WRITES:

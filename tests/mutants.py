@@ -86,6 +86,7 @@ ENTRIES: Final = ("tests/test_entries.py",)
 RAW_RULES: Final = ("tests/test_raw_rules.py",)
 RAW_RULES_IN_SHORT: Final = (*RAW_RULES, "-k", "numbers_are or recording_again or shares_no_list or one_revision")
 CLEAN_RULES: Final = ("tests/test_clean_rules.py",)
+SWEEP: Final = ("tests/test_sweep_keeps.py",)
 DOCUMENT: Final = ("tests/test_document.py",)
 MEMORY: Final = ("tests/test_store_contract.py", "-k", "memory")
 EVERY_WAY: Final = ("tests/simulation/test_exhaustive.py", "-k", "small_plan")
@@ -831,6 +832,115 @@ MUTANTS: Final = (
             "a batch of records is as many revisions",
             '{**grown, "revision": (document or {}).get("revision", 0) + 1}',
             "{**grown}",
+        ),
+    ),
+    *_ways(
+        "sweep.py",
+        SWEEP,
+        (
+            "a sweep deletes what was written again",
+            "        return one if one.seen == there else one.left(WRITTEN_AGAIN)\n",
+            "        return one\n",
+        ),
+        (
+            "a sweep deletes what nobody has seen",
+            "            return one.left(NOT_SEEN)\n",
+            "            return one\n",
+        ),
+        (
+            "a sweep deletes what it only takes for an object",
+            "    if not meant.sure:\n",
+            "    if False:\n",
+        ),
+        (
+            "a sweep does not wait for who may have written the file",
+            "        return due.left(_claimed(*claimed)) if claimed else due\n",
+            "        return due\n",
+        ),
+        (
+            "a sweep does not look at the documents again",
+            "    if now.swept.left is not None:\n",
+            "    if False:\n",
+        ),
+        (
+            "a deletion that was refused is told as one",
+            "one if answer is not False else _refused(one)",
+            "one",
+        ),
+    ),
+    *_ways(
+        "named.py",
+        SWEEP,
+        (
+            "only the schema's own clean document protects",
+            "        clean = sorted(self._found(self._bucket).union(schemas))\n",
+            "        clean = sorted(schemas)\n",
+        ),
+        (
+            "the raw documents of the raw bucket do not protect",
+            "if self._raw is not None else []\n",
+            "if False else []\n",
+        ),
+        (
+            "a document that cannot be read protects nothing",
+            "            if self._strict is None or schema in self._strict:\n",
+            "            if False:\n",
+        ),
+        (
+            "what became outdated a moment ago under another name goes",
+            "            if self._before is not None and since >= self._before:\n",
+            "            if False:\n",
+        ),
+    ),
+    *_ways(
+        "rules/claims.py",
+        ("tests/test_claims_rules.py", "-k", "InFlight or Seen"),
+        (
+            "a claim seems later than the note that it was made before",
+            """            grown = {**grown, "revision": (document or {}).get("revision", 0)}\n""",
+            "            pass\n",
+        ),
+        (
+            "a claim of an earlier release is not waited for",
+            """claim.get("revision", 0) <= revision""",
+            """claim.get("revision", revision + 1) <= revision""",
+        ),
+    ),
+    *_ways(
+        "rules/clean.py",
+        ("tests/test_claims_rules.py", "-k", "Seen"),
+        (
+            "what was seen of a file counts when it becomes outdated again",
+            "if file in known and file not in anew}",
+            "if file in known}",
+        ),
+        (
+            "a late note takes back a later moment",
+            "if one.file in listed and listed[one.file] == change.outdated.get(one.file)]",
+            "if one.file in listed]",
+        ),
+    ),
+    *_ways(
+        "locations.py",
+        ("tests/test_locations.py",),
+        (
+            "a directory does not protect what is in it",
+            'for end in (len(key), *(place for place, letter in enumerate(key) if letter == "/")):',
+            "for end in (len(key),):",
+        ),
+        (
+            "a name that may be several keys is taken for the one that is written",
+            "    return not doubtful and key == _normalised(key) and bool(key)\n",
+            "    return bool(key)\n",
+        ),
+    ),
+    *_ways(
+        "stores/objects.py",
+        ("tests/test_objects_contract.py", "-m", "not ceph", "-k", "deleted_if"),
+        (
+            "an object with another ETag is deleted",
+            """Key=key, IfMatch=f'"{etag}"')""",
+            "Key=key)",
         ),
     ),
     *_ways(

@@ -617,3 +617,37 @@ def test_an_audit_of_uploads_is_clean(server: Server, schema: str) -> None:
     taken = tracker.record_orphans(audit)
     assert ["new.zip"] == [one.file for one in taken.recorded]
     assert 2 == len(tracker.audit(schema, deep=True).findings)
+
+
+class TestOrphansThatOthersName:
+    """What another document of the bucket names is not taken in as a raw version of this schema."""
+
+    @pytest.mark.parametrize(
+        "name",
+        [key_of("x.zip"), f"/{key_of('x.zip')}", f"S3://raw/{key_of('x.zip')}", f"https://x.example/{key_of('x.zip')}"],
+    )
+    def test_by_the_clean_document_of_another_schema(self, bucket: Bucket, tracker: Tracker, name: str) -> None:
+        """In any form; the others are taken in."""
+        for file in ("x.zip", "y.zip"):
+            bucket.put(key_of(file))
+        record = {"file_info": {"version": 1}, "clean_files": [name]}
+        clean = {"schema_name": "weather", "tables": {"t": {"FY2023": record}}}
+        bucket.put(clean_key("weather"), to_bytes(clean))
+        taken = tracker.record_orphans(tracker.audit("vitals"))
+        assert ["y.zip"] == [one.file for one in taken.recorded]
+        (left,) = taken.left
+        assert f"not taken in: {HOME}{clean_key('weather')} names it, or may" == left.sentence
+
+    def test_by_the_raw_document_of_another_schema(self, bucket: Bucket, tracker: Tracker) -> None:
+        """It may record files that lie under the prefix of this one."""
+        bucket.put(key_of("x.zip"))
+        tracker.record("weather", "t", "FY2023", "x.zip", file_size=5, s3_location=f"s3://raw/{key_of('x.zip')}")
+        assert () == tracker.record_orphans(tracker.audit("vitals")).recorded
+
+    def test_a_document_of_another_schema_that_cannot_be_read_names_nothing(
+        self, bucket: Bucket, tracker: Tracker
+    ) -> None:
+        """Nothing is deleted here, so this schema is not held up by another one."""
+        bucket.put(key_of("x.zip"))
+        bucket.put(clean_key("weather"), b"rubbish")
+        assert 1 == len(tracker.record_orphans(tracker.audit("vitals")).recorded)

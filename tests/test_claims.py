@@ -28,7 +28,7 @@ from cf_data_tracker.errors import (
     OutcomeUnknownError,
     StoreError,
 )
-from cf_data_tracker.model import Claim, CleanChange, CleanRecorded, FileVersion, Forgetting
+from cf_data_tracker.model import Claim, CleanChange, CleanRecorded, FileVersion, Forgetting, Noting, Seen
 from cf_data_tracker.names import clean_key, inbox_prefix, older_clean_key
 from cf_data_tracker.settings import Access
 from cf_data_tracker.store import Stored
@@ -720,6 +720,9 @@ class TestTogether:
         assert {1} == {claim["fence"] for claim in office.stored()["claims"]["births"].values()}
 
 
+HELD: Final[Document] = {"fence": 1, "claimed_by": "x", "version": 1, "until": "2024"}
+
+
 class TestBadDocuments:
     """A claim that is none is told where it stands, and the document is left as it is."""
 
@@ -743,6 +746,17 @@ class TestBadDocuments:
             ),
             ({"outdated": []}, "outdated"),
             ({"outdated": {"a.parquet": 5}}, "outdated.a.parquet"),
+            ({"outdated_seen": []}, "outdated_seen"),
+            ({"outdated_seen": {"a": 5}}, "outdated_seen.a"),
+            ({"outdated_seen": {"a": {"modified": 1}}}, "outdated_seen.a.etag"),
+            ({"outdated_seen": {"a": {"etag": "x", "modified": "1"}}}, "outdated_seen.a.modified"),
+            ({"outdated_seen": {"a": {"etag": "x", "modified": True}}}, "outdated_seen.a.modified"),
+            ({"outdated_seen": {"a": {"etag": "x", "modified": 1, "version": 5}}}, "outdated_seen.a.version"),
+            ({"outdated_seen": {"a": {"etag": "x", "modified": 1, "revision": -1}}}, "outdated_seen.a.revision"),
+            (
+                {"claims": {"births": {"FY2023": {**HELD, "revision": "1"}}}},
+                "claims.births.FY2023.revision",
+            ),
         ],
     )
     def test_a_bad_claim_is_an_error_with_its_place(self, office: Office, ours: Document, where: str) -> None:
@@ -773,6 +787,8 @@ class TestEntries:
             claimed(),
             unclaimed("theirs"),
             Forgetting(outdated={"a.parquet": NINE.isoformat()}, recorded_by="sweep"),
+            Noting(outdated={"a": "x"}, at="y", seen=(Seen(file="a", etag="e", modified=1.5),), recorded_by="sweep"),
+            replace(unclaimed("seen"), seen=(Seen(file="a", etag="e", modified=1.0, version="v"),)),
         ],
         ids=lambda change: type(change).__name__,
     )
@@ -783,10 +799,10 @@ class TestEntries:
         assert (change,) == opened(key, body, ledger.from_json).recordings
 
     def test_entries_without_claims_are_read_as_ever(self, office: Office) -> None:
-        """A record that an earlier release published says nothing of the moment, and has no tag."""
+        """A record that an earlier release published says nothing of the moment or of objects, and has no tag."""
         ledger = office.worker()._changes("vitals")  # noqa: SLF001 - what its inbox is made with
         new = replace(unclaimed("theirs"), at=None)
-        value = {name: part for name, part in asdict(new).items() if name != "at"}
+        value = {name: part for name, part in asdict(new).items() if name not in ("at", "seen")}
         assert value == ledger.to_json(new)
         assert new == ledger.from_json(json.loads(json.dumps(value)))
 
@@ -805,6 +821,7 @@ class TestEntries:
             {"claim": {}, "extend": {}},
             {"record": {"fence": 1}},
             {"forget": {"outdated": [], "recorded_by": "x"}},
+            {"note": {"outdated": {}, "at": "x", "seen": [{"file": "a"}], "recorded_by": "x"}},
             {"extend": {**asdict(extending()), "more": 1}},
         ],
     )

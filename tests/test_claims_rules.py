@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cf_data_tracker.document import Document, claim_in, clean_document, to_bytes
+from cf_data_tracker.document import Document, claim_in, clean_document, seen_in, to_bytes
 from cf_data_tracker.errors import InvalidNameError
 from cf_data_tracker.model import (
     ClaimChanged,
@@ -20,10 +20,13 @@ from cf_data_tracker.model import (
     CleanRecorded,
     Extending,
     Forgetting,
+    Forgotten,
+    Noting,
     Releasing,
     Reprocessing,
+    Seen,
 )
-from cf_data_tracker.rules.claims import change_many, changed, claimable, held
+from cf_data_tracker.rules.claims import change_many, changed, claimable, held, in_flight
 from cf_data_tracker.rules.clean import pending
 from strategies import SCHEMA, at, clean_documents, file_version, places
 
@@ -82,6 +85,15 @@ def reprocessing(*, fence: int, version: int = 1, file_name: str = "FY2023") -> 
     return Reprocessing(
         table="births", file_name=file_name, fence=fence, recorded_by=f"again after {fence}", version=version
     )
+
+
+SEEN: Final = Seen(file="a.parquet", etag="e1", modified=1.5)
+
+
+def noting(*seen: Seen, since: int = 1, minute: int = 30) -> Noting:
+    """Return a change that notes which objects outdated files are."""
+    outdated = {one.file: when(since) for one in seen}
+    return Noting(outdated=outdated, at=when(minute), seen=seen, recorded_by="a sweep")
 
 
 def unclaimed(
@@ -595,6 +607,97 @@ class TestOutdated:
         assert "outdated" not in applied(document, everything)
 
 
+class TestSeen:
+    """Which object stood at an outdated file."""
+
+    def test_what_the_recorder_saw_is_noted_of_what_it_replaces(self) -> None:
+        """With the revision of the commit, and of no other file."""
+        replaces = replace(unclaimed("b", version=2, files="b.parquet", minute=1), seen=(SEEN, replace(SEEN, file="x")))
+        document = applied(applied(None, unclaimed("a", files="a.parquet")), replaces)
+        assert {"a.parquet": when(1)} == document["outdated"]
+        assert {"a.parquet": {"etag": "e1", "modified": 1.5, "revision": 2}} == document["outdated_seen"]
+
+    def test_a_version_is_noted_where_there_is_one(self) -> None:
+        """In a bucket that keeps versions."""
+        seen = replace(SEEN, version="v1")
+        replaces = replace(unclaimed("b", version=2, files="b.parquet", minute=1), seen=(seen,))
+        document = applied(applied(None, unclaimed("a", files="a.parquet")), replaces)
+        assert {"etag": "e1", "modified": 1.5, "version": "v1", "revision": 2} == seen_in(document, "a.parquet")
+
+    def test_it_goes_with_the_file(self) -> None:
+        """When that is named again, or forgotten; and it does not count when the file becomes outdated again."""
+        replaces = replace(unclaimed("b", version=2, files="b.parquet", minute=1), seen=(SEEN,))
+        document = applied(applied(None, unclaimed("a", files="a.parquet")), replaces)
+        again = applied(document, unclaimed("c", version=3, files="a.parquet b.parquet", minute=2))
+        assert not {"outdated", "outdated_seen"} & set(again)
+        forgotten = applied(document, Forgetting(outdated=document["outdated"], recorded_by="a sweep"))
+        assert not {"outdated", "outdated_seen"} & set(forgotten)
+        stale = {**again, "outdated_seen": document["outdated_seen"]}  # an earlier release leaves it there
+        assert "outdated_seen" not in applied(stale, unclaimed("d", version=4, files="b.parquet", minute=3))
+
+    def test_a_sweep_notes_what_it_sees(self) -> None:
+        """The file is outdated since then."""
+        document = applied(
+            applied(None, unclaimed("a", files="a.parquet")), unclaimed("b", version=2, files="b", minute=1)
+        )
+        assert seen_in(document, "a.parquet") is None
+        noted = applied(document, noting(SEEN))
+        assert {"a.parquet": when(30)} == noted["outdated"]
+        assert {"etag": "e1", "modified": 1.5, "revision": 3} == seen_in(noted, "a.parquet")
+
+    @pytest.mark.parametrize("change", [noting(), noting(SEEN, since=2), noting(replace(SEEN, file="b"))])
+    def test_a_note_that_comes_too_late_changes_nothing(self, change: Noting) -> None:
+        """The file is off the list, or on it since another moment: the very same document comes back."""
+        document = applied(
+            applied(None, unclaimed("a", files="a.parquet")), unclaimed("b", version=2, files="b", minute=1)
+        )
+        assert change_many(document, SCHEMA, [change])[0] is document
+        assert (None, (Forgotten(created=True),)) == change_many(None, SCHEMA, [change])
+
+    def test_a_note_applied_twice_is_one(self) -> None:
+        """Another worker may commit it, too."""
+        document = applied(
+            applied(None, unclaimed("a", files="a.parquet")), unclaimed("b", version=2, files="b", minute=1)
+        )
+        once = applied(document, noting(SEEN))
+        assert change_many(once, SCHEMA, [noting(SEEN)])[0] is once
+
+
+class TestInFlight:
+    """Whose claim was made before an object was noted, and is held still."""
+
+    def outdated(self) -> Document:
+        """Return a document in which a file is outdated, at revision 2."""
+        replaces = replace(unclaimed("b", version=2, files="b.parquet", minute=1), seen=(SEEN,))
+        return applied(applied(None, unclaimed("a", files="a.parquet")), replaces)
+
+    def test_a_claim_that_was_made_before_is(self) -> None:
+        """Made at a revision up to that of the note, or without one, as by an earlier release."""
+        document = applied(self.outdated(), claiming(file_name="FY2024"))
+        assert 3 == claim_in(document, "births", "FY2024")["revision"]
+        assert [None, ("births", "FY2024")] == [in_flight(document, revision, when(0)) for revision in (2, 3)]
+        first = applied(None, claiming(file_name="FY2024"))
+        assert "revision" not in claim_in(first, "births", "FY2024")
+        assert ("births", "FY2024") == in_flight(first, 0, when(0))
+
+    def test_a_claim_that_has_ended_is_not(self) -> None:
+        """Whether it was recorded or released; nor one that ran out before a time."""
+        document = applied(self.outdated(), claiming(file_name="FY2024", until=15))
+        assert in_flight(document, 9, when(15)) is not None
+        assert in_flight(document, 9, when(16)) is None
+        ended = applied(document, releasing(file_name="FY2024"))
+        assert in_flight(ended, 9, when(0)) is None
+        assert {"fence": 1, "recorded_by": "release of mine"} == claim_in(ended, "births", "FY2024")
+        assert in_flight(None, 9, when(0)) is None
+
+    def test_all_of_a_commit_have_its_revision(self) -> None:
+        """However many records stand before a claim in it: a claim that seemed later would not be waited for."""
+        records = [unclaimed(f"r{number}", version=3 + number, minute=2) for number in range(3)]
+        document, _ = change_many(self.outdated(), SCHEMA, [*records, claiming(file_name="FY2024")])
+        assert document is not None
+        assert (3, 3) == (document["revision"], claim_in(document, "births", "FY2024")["revision"])
+
+
 @pytest.mark.parametrize(
     ("change", "fields"),
     [
@@ -613,6 +716,14 @@ class TestOutdated:
         (unclaimed("x"), {"at": 5}),
         (Forgetting(outdated={}, recorded_by="x"), {"outdated": {"a": 5}}),
         (Forgetting(outdated={}, recorded_by="x"), {"recorded_by": None}),
+        (noting(), {"recorded_by": None}),
+        (noting(), {"at": 5}),
+        (noting(), {"outdated": {"a": 5}}),
+        (SEEN, {"file": ""}),
+        (SEEN, {"etag": ""}),
+        (SEEN, {"modified": "1"}),
+        (SEEN, {"modified": True}),
+        (SEEN, {"version": 5}),
     ],
 )
 def test_a_change_is_of_its_kind(change: Any, fields: dict[str, Any]) -> None:  # noqa: ANN401 - wrong on purpose

@@ -11,6 +11,7 @@ from typer.testing import CliRunner, Result
 from cf_data_tracker.clean import CleanTracker, in_utc
 from cf_data_tracker.cli.cleaning import claims, reprocess, sweep
 from cf_data_tracker.cli.failure import guarded
+from cf_data_tracker.store import ANYTHING
 from cf_data_tracker.tracker import Tracker
 from conftest import connection_to
 from servers.server import Server
@@ -95,7 +96,7 @@ class TestSweep:
 
     @pytest.fixture
     def outdated(self, worker: CleanTracker, embedded: Server, schema: str) -> str:
-        """Give a clean file that was replaced eight days ago, though it was written today: it is not to be deleted."""
+        """Give a clean file that was replaced eight days ago, and was written again since: it is not to be deleted."""
         clean = connection_to(embedded, "clean")
         raw = worker.pending(schema)[0]
         long_ago = in_utc() - timedelta(days=8)
@@ -105,6 +106,7 @@ class TestSweep:
         then.reprocess(schema, "births", "FY2023")
         (claim,) = then.claim(schema)
         then.record(claim, [])
+        clean.store.write(f"{schema}/written again.parquet", b"other rows", replacing=ANYTHING)
         return f"outdated since {long_ago:%Y-%m-%d}"
 
     def test_it_lists_what_it_would_delete(self, outdated: str, worker: CleanTracker, schema: str) -> None:

@@ -10,6 +10,7 @@ from cf_data_tracker.errors import InvalidNameError
 from cf_data_tracker.names import (
     check_count,
     check_name,
+    check_number,
     check_schema,
     check_seconds,
     check_text,
@@ -195,7 +196,7 @@ def test_no_schema_has_a_document_among_the_trackers_own_objects() -> None:
         ("s3n://raw/s3://x", ("raw", "s3://x")),
         ("s3://raw", ("raw", "")),
         ("s3:///a.zip", ("", "a.zip")),
-        ("S3://raw/a.zip", None),
+        ("S3://raw/a.zip", ("raw", "a.zip")),
         ("vitals/a.zip", None),
         ("https://raw.s3.amazonaws.com/a.zip", None),
     ],
@@ -203,3 +204,11 @@ def test_no_schema_has_a_document_among_the_trackers_own_objects() -> None:
 def test_an_s3_url_names_a_bucket_and_a_key(location: str, place: tuple[str, str] | None) -> None:
     """Under whichever scheme; anything else names no place in S3."""
     assert place == in_s3(location)
+
+
+@pytest.mark.parametrize("wrong", ["1", None, True, [1]])
+def test_a_number_is_one(wrong: object) -> None:
+    """Text is none, nor is a truth value."""
+    assert 1.5 == check_number("modified", 1.5)
+    with pytest.raises(InvalidNameError, match="modified must be a number, got"):
+        check_number("modified", wrong)

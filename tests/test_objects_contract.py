@@ -173,6 +173,72 @@ def test_a_deleted_object_is_gone_and_may_be_deleted_again(files: Objects, key: 
     assert create(files, key, b"y")
 
 
+def test_an_object_is_deleted_if_it_is_as_it_was(files: Objects, key: str) -> None:
+    """With another ETag it stays; once it is gone, that is so whatever the ETag. A store may know no condition."""
+    create(files, key, b"x")
+    head = files.head(key)
+    assert head is not None
+    if files.delete_unchanged(key, head.etag[::-1]) is None:  # nothing was deleted then
+        assert files.delete_unchanged(key, head.etag) is None
+        assert files.head(key) == head
+        files.delete(key)
+        return
+    assert files.head(key) == head
+    assert files.delete_unchanged(key, head.etag)
+    assert files.head(key) is None
+    assert files.delete_unchanged(key, head.etag)
+
+
+def test_an_object_tells_its_version_where_versions_are_kept(files: Objects, versioned: Objects, key: str) -> None:
+    """Each write has another one."""
+    create(files, key, b"x")
+    create(versioned, key, b"x")
+    there, first = files.head(key), versioned.head(key)
+    versioned.delete(key)
+    create(versioned, key, b"x")
+    second = versioned.head(key)
+    assert there is not None
+    assert there.version is None
+    assert first is not None
+    assert second is not None
+    assert first.etag == second.etag
+    assert len({None, first.version, second.version}) == 3
+    files.delete(key)
+    versioned.delete(key)
+
+
+def folders(files: Objects) -> list[str]:
+    """Return the folders at the top of a bucket, page by page."""
+    found: list[str] = []
+    after: str | None = ""
+    while after is not None:
+        page = files.folders(after=after)
+        found += page.names
+        after = page.after
+    return found
+
+
+def test_the_folders_at_the_top_are_listed_once_each(files: Objects, schema: str) -> None:
+    """In the order of their bytes, whatever is in them; objects at the top are none."""
+    keys = [f"{schema}/a", f"{schema}/b/c", f"{schema}-2/a", f"{schema}!/a", f"{schema}.top", f"{schema} é/x"]
+    for key in keys:
+        create(files, key, b"")
+    found = [name for name in folders(files) if name.startswith(schema)]
+    assert sorted([f"{schema} é", f"{schema}!", f"{schema}-2", schema], key=lambda name: f"{name}/") == found
+    files.delete(*keys)
+
+
+def test_more_folders_than_a_page_has_are_listed(files: Objects, schema: str) -> None:
+    """As are those between objects at the top, of which a page may have nothing else."""
+    keys = [*(f"{schema}-{number:04}/x" for number in range(1003)), f"{schema}-0500!", f"{schema}-05000", f"{schema}-1"]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda key: create(files, key, b""), keys))
+    found = [name for name in folders(files) if name.startswith(schema)]
+    assert [f"{schema}-{number:04}" for number in range(1003)] == found
+    files.delete(*keys[:1000])
+    files.delete(*keys[1000:])
+
+
 @pytest.fixture
 def many(files: Objects, schema: str) -> Iterator[list[str]]:
     """Give the keys of more objects than a page has, of which some begin as the prefix does and are not under it."""

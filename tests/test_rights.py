@@ -1,5 +1,6 @@
 """Rights: each role's policy is enough for what the library does, and holds nothing that it does not use."""
 
+import dataclasses
 import io
 import json
 import re
@@ -172,9 +173,13 @@ def do_cleaning(place: Place, gate: Gate, client: "S3Client") -> None:
         lambda number: rival.record(versions[f"{2001 + number}"], []),
     )
     raw.record(SCHEMA, "births", "2000", "b.zip", file_size=1, s3_location="s3://raw/b.zip")
-    (claim,) = (claim for claim in clean.claim(SCHEMA, limit=100) if claim.raw.file == "b.zip")
-    clean.record(claim, [])
-    time.sleep(1.1)  # noqa: TID251 - S3 tells times in seconds
+    for claim in clean.claim(SCHEMA, limit=100):
+        if claim.raw.file == "b.zip":
+            clean.record(claim, [])
+        else:
+            clean.release(claim)  # what is claimed may yet be recorded, and a sweep would wait for that
+    other = dataclasses.replace(versions["2001"], schema="weather")
+    rival.record(other, ["weather/a.parquet"])
     assert [None] == [swept.left for swept in clean.sweep(SCHEMA, older_than=0.001, dry_run=False)]
     place.wait_until_empty(place.clean, outdated)
     place.wait_until_empty(place.clean, inbox_prefix(CLEAN))

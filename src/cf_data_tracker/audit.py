@@ -21,17 +21,11 @@ from typing import TypeAlias
 
 from cf_data_tracker.ahead import side_by_side
 from cf_data_tracker.connection import Connection
-from cf_data_tracker.document import (
-    Document,
-    clean_document,
-    clean_files_in,
-    older_clean_document,
-    raw_document,
-    versions_of,
-)
+from cf_data_tracker.document import Document, raw_document, versions_of
 from cf_data_tracker.engine.commit import Target
 from cf_data_tracker.errors import DeniedError, InvalidNameError, StoreError
 from cf_data_tracker.model import FileVersion, NewFile, Recorded
+from cf_data_tracker.named import Documents, Named
 from cf_data_tracker.names import clean_key, older_clean_key, raw_key
 from cf_data_tracker.rules.audit import (
     Content,
@@ -44,7 +38,6 @@ from cf_data_tracker.rules.audit import (
     hinted,
     is_own,
     just_before,
-    key_of,
     merged,
     missing,
     newest,
@@ -56,7 +49,6 @@ from cf_data_tracker.rules.audit import (
     was_overwritten,
     without,
 )
-from cf_data_tracker.rules.clean import carry_over
 from cf_data_tracker.store import Head, Listed, Page, vanished
 
 OnProgress: TypeAlias = Callable[[int], object]
@@ -168,7 +160,8 @@ class _Auditor:
         if later is not document:
             self._settle(seen, later)
         if seen.shares_bucket:
-            seen.unrecorded = without(seen.unrecorded, self._clean_files())
+            clean = Documents(self._connection, before="", whole=False).named_in_clean(self._schema)
+            seen.unrecorded = [one for one in seen.unrecorded if clean.reason(one.key) is None]
         orphans = [one for one in seen.unrecorded if one.modified <= written_until]
         unrecorded = {self._home + one.key for one in seen.unrecorded}
         findings = [
@@ -231,14 +224,6 @@ class _Auditor:
         seen.wrong = [one for one in seen.wrong if one[1] in latest.get(one[0], ())]
         seen.doubts = [one for one in seen.doubts if one.version in latest.get(one.key, ())]
         seen.overwritten += before - len(seen.wrong) - len(seen.doubts)
-
-    def _clean_files(self) -> set[str]:
-        """Return the keys of the clean files, which are in this bucket as well."""
-        own = self._connection.read(Target(key=clean_key(self._schema), parse=clean_document))
-        older = self._connection.read(Target(key=older_clean_key(self._schema), parse=older_clean_document))
-        clean = carry_over(own, older, self._schema)
-        outdated = clean.get("outdated", ()) if clean is not None else ()
-        return {key_of(self._home, file) for file in (*clean_files_in(clean), *outdated)}
 
     def _orphan(self, found: Listed) -> Finding:
         return orphan(self._home + found.key, found, utc(found.modified))
@@ -344,17 +329,23 @@ def to_take_in(
 ) -> tuple[Sequence[NewFile], Sequence[Finding]]:
     """Return the objects without a record as files to be recorded, the oldest first, and those that cannot be.
 
+    So are those that another document of the bucket names or may name, as far as these can be read: the clean files of
+    another schema, say.
+
     Args:
         connection: The raw bucket.
         audit: What has found them.
         document: The document as it is now.
     """
+    if not audit.orphans:
+        return (), ()
     known = {(one.table, one.file_name, one.file): one for one in versions_of(document, audit.schema)}
+    named = Documents(connection, before="", strict={audit.schema}, whole=False).read(audit.schema)
     heads = side_by_side(partial(_head, connection, _found(finding).key) for finding in audit.orphans)
     oldest_first = sorted(
         zip(audit.orphans, heads, strict=True), key=lambda pair: (_found(pair[0]).modified, pair[0].location)
     )
-    taken = [_file_or_left(audit.schema, finding, head, known) for finding, head in oldest_first]
+    taken = [_file_or_left(audit.schema, finding, head, known, named) for finding, head in oldest_first]
     files = [one for one in taken if isinstance(one, NewFile)]
     return files, [one for one in taken if isinstance(one, Finding)]
 
@@ -363,7 +354,9 @@ def _head(connection: Connection, key: str) -> Head | None:
     return connection.about("head", lambda objects: objects.head(key), key)
 
 
-def _file_or_left(schema: str, finding: Finding, head: Head | None, known: _Known) -> NewFile | Finding:
+def _file_or_left(schema: str, finding: Finding, head: Head | None, known: _Known, named: Named) -> NewFile | Finding:
+    if reason := named.reason(_found(finding).key):
+        return replace(finding, sentence=f"not taken in: {reason}")
     try:
         return _file_of(schema, finding, head, known)
     except InvalidNameError as error:

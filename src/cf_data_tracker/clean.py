@@ -28,6 +28,7 @@ from cf_data_tracker.errors import (
     ReadDeniedError,
     TrackerError,
 )
+from cf_data_tracker.locations import check_clean_file
 from cf_data_tracker.model import (
     Claim,
     ClaimChange,
@@ -41,8 +42,10 @@ from cf_data_tracker.model import (
     Extending,
     FileVersion,
     Forgetting,
+    Noting,
     Releasing,
     Reprocessing,
+    Seen,
 )
 from cf_data_tracker.names import (
     check_count,
@@ -58,6 +61,7 @@ from cf_data_tracker.rules.claims import change_many, claimable
 from cf_data_tracker.rules.clean import (
     CARRIED_OVER,
     carry_over,
+    dropped,
     pending,
     recorded_version,
     settled,
@@ -66,7 +70,7 @@ from cf_data_tracker.rules.clean import (
 )
 from cf_data_tracker.settings import Access, clean_access, environment, raw_access
 from cf_data_tracker.stats import Stats
-from cf_data_tracker.sweep import Sweep, Swept, forgettable
+from cf_data_tracker.sweep import Sweep, Swept, forgettable, notable, seen_now
 from cf_data_tracker.tracker import connect, raw_target
 
 if TYPE_CHECKING:
@@ -294,7 +298,7 @@ class CleanTracker:
 
         Args:
             raw: The raw version, as `pending` or `Tracker.latest` gave it; or the claim on it, as `claim` gave it.
-            clean_files: The keys of the files made of it.
+            clean_files: The files made of it: their keys, or their URLs (`s3://BUCKET/KEY`, say).
             timestamp: When, `YYYY-MM-DD HH:MM:SS`; now, in UTC, if left out.
 
         Returns:
@@ -314,9 +318,12 @@ class CleanTracker:
             recorded_by=uuid.uuid4().hex if claim is None else claim.claimed_by,
             at=moment(now),
         )
+        for position, clean_file in enumerate(new.clean_files):
+            check_clean_file(f"clean_files[{position}]", clean_file)
         if claim is None:
-            return self._clean.commit(self._ledger(new.raw.schema), [new])[0]
-        (outcome,) = self._change(new.raw.schema, [ClaimedRecord(record=new, fence=_checked_claim(claim).fence)])
+            return self._clean.commit(self._ledger(new.raw.schema), [self._seen(new)])[0]
+        change = ClaimedRecord(record=new, fence=_checked_claim(claim).fence)
+        (outcome,) = self._change(new.raw.schema, [replace(change, record=self._seen(new))])
         if isinstance(outcome, ClaimChanged):
             raise _lost(claim, outcome)
         return cast("CleanRecorded", outcome)
@@ -356,14 +363,16 @@ class CleanTracker:
     def sweep(self, schema: str, *, older_than: float | timedelta = A_WEEK, dry_run: bool = True) -> list[Swept]:
         """Delete the clean files that have been outdated for a while, or, in a dry run, say which it would be.
 
-        A file is outdated once the record that named it was replaced by one that does not. It stays if a record of the
-        schema names it, if it was written again since, and if it is in another bucket. Where the bucket keeps versions,
-        what is deleted can be had back.
+        A file is outdated once the record that named it was replaced by one that does not. It stays if any document
+        of the clean bucket or any raw document names it or may name it, if it was written again since, if it is in
+        another bucket, and if its name does not say for certain which object it is. A file that was written again, and
+        one of which nobody noted which object it was, counts as outdated from this sweep on, unless it is a dry run.
+        Where the bucket keeps versions, what is deleted can be had back.
 
         Args:
             schema: The data source.
             older_than: For how long they are to have been outdated, in seconds: longer than anybody reads what was
-                replaced.
+                replaced, and longer than a worker without a claim takes from writing a file to recording it.
             dry_run: Whether to say it alone.
 
         Returns:
@@ -371,18 +380,25 @@ class CleanTracker:
 
         Raises:
             InvalidNameError: The schema is no name, or `older_than` no time; nothing was sent.
-            TrackerError: As `pending` and `Tracker.record` raise. What is deleted by then is gone; sweeping again is
-                safe.
+            TrackerError: As `pending` and `Tracker.record` raise; so where the document of any schema cannot be read.
+                What is deleted by then is gone; sweeping again is safe.
         """
         before = self._in(-_seconds("older_than", older_than))
-        sweep = Sweep(self._clean, check_schema(schema), partial(self.document, schema), before)
+        sweep = Sweep(self._raw, self._clean, check_schema(schema), before)
         if dry_run:
-            return list(sweep.looked_at())
+            return [one.swept for one in sweep.looked_at()]
         done: list[Swept] = []
         for some in sweep.deleted():
+            changes: list[CleanChange] = []
             if gone := forgettable(some):
-                self._change(schema, [Forgetting(outdated=gone, recorded_by=uuid.uuid4().hex)])
-            done += some
+                changes.append(Forgetting(outdated=gone, recorded_by=uuid.uuid4().hex))
+            if found := notable(some):
+                outdated = {one.swept.file: one.swept.outdated for one in found}
+                seen = tuple(one.there for one in found if one.there is not None)
+                changes.append(Noting(outdated=outdated, at=self._in(0), seen=seen, recorded_by=uuid.uuid4().hex))
+            if changes:
+                self._change(schema, changes)
+            done += [one.swept for one in some]
         return done
 
     def document(self, schema: str) -> Document | None:
@@ -406,6 +422,12 @@ class CleanTracker:
         if newest is None:
             raise NotTrackedError(f"{schema}/{table}/{file_name} has no raw version")
         return newest
+
+    def _seen(self, new: CleanRecord) -> CleanRecord:
+        """Return a record with the objects at the clean files that it would replace, by what this process has read."""
+        schema = new.raw.schema
+        files = dropped(self._clean.kept(clean_key(schema)), new.raw, new.clean_files)
+        return replace(new, seen=seen_now(self._clean, schema, files)) if files else new
 
     def _claimable(self, schema: str) -> list[tuple[FileVersion, int]]:
         raw, clean = self._raw_document(schema), self.document(schema)
@@ -525,13 +547,14 @@ KINDS: Final[dict[str, type[CleanChange]]] = {
     "release": Releasing,
     "reprocess": Reprocessing,
     "forget": Forgetting,
+    "note": Noting,
 }
 """How an inbox entry names a change. A record without a claim has its fields alone, as it ever had."""
 
 
 def _to_json(change: CleanChange) -> dict[str, object]:
     if isinstance(change, CleanRecord):
-        return {name: value for name, value in asdict(change).items() if value is not None}
+        return {name: value for name, value in asdict(change).items() if value is not None and value != ()}
     if isinstance(change, ClaimedRecord):
         return {"record": {"fence": change.fence, **_to_json(change.record)}}
     return next({kind: asdict(change)} for kind, made in KINDS.items() if type(change) is made)
@@ -543,7 +566,13 @@ def _from_json(schema: str, value: Any) -> CleanChange:  # noqa: ANN401 - any JS
     ((kind, fields),) = value.items()
     if kind == "record":
         return ClaimedRecord(record=_record_from_json(schema, fields), fence=fields["fence"])
+    if kind == "note":
+        return Noting(**{**fields, "seen": _seen_from_json(fields["seen"])})
     return KINDS[kind](**fields)
+
+
+def _seen_from_json(value: Any) -> tuple[Seen, ...]:  # noqa: ANN401 - any JSON value
+    return tuple(Seen(**one) for one in value)
 
 
 def _record_from_json(schema: str, value: Any) -> CleanRecord:  # noqa: ANN401 - any JSON value
@@ -556,6 +585,7 @@ def _record_from_json(schema: str, value: Any) -> CleanRecord:  # noqa: ANN401 -
         timestamp=value["timestamp"],
         recorded_by=check_text("recorded_by", value["recorded_by"]),
         at=value.get("at"),
+        seen=_seen_from_json(value.get("seen", ())),
     )
 
 

@@ -16,6 +16,7 @@ from contextvars import copy_context
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar, cast
+from urllib.parse import urlsplit
 
 from cf_data_tracker.deadline import run_until
 from cf_data_tracker.document import Document
@@ -129,6 +130,12 @@ class Connection:
         """The store, counted."""
         return self._here.engine.store
 
+    @property
+    def host(self) -> str:
+        """Host and port of the endpoint; `""` for AWS, and for a store that was handed in."""
+        endpoint_url = self._here.endpoint_url
+        return "" if endpoint_url is None or is_aws(endpoint_url) else urlsplit(endpoint_url).netloc
+
     def read(self, target: Target) -> Document | None:
         """Return the document as it is now; see `Engine.read`."""
         with span("read", self.access.bucket, target.key) as note:
@@ -171,6 +178,21 @@ class Connection:
             return question(here.objects)
 
         return here.engine.asked(once, key)
+
+    def attempted(self, kind: str, question: Callable[[Objects], T]) -> T:
+        """Ask the bucket about its files once, for an answer that the caller can do without.
+
+        Raises:
+            Unanswered: No answer.
+            StoreError: The store refused.
+        """
+        here = self._here
+        here.tally.request(kind)
+        return question(here.objects)
+
+    def kept(self, key: str) -> Document | None:
+        """Return a document as this process last saw it, which may be outdated; `None` if it has not. No request."""
+        return self._here.engine.carried.get(key, ABSENT).document
 
     def commit(self, ledger: Ledger[R, Came], recordings: Sequence[R]) -> Sequence[Came]:
         """Put recordings into a document, and return what came of each. Threads of this object share commits.
@@ -314,6 +336,11 @@ class _Here:
     def place(self) -> Place:
         """Where requests go, which is boto3's to say: it may take an endpoint from variables and files of its own."""
         return self._opened_client().meta.endpoint_url, self.access.bucket
+
+    @property
+    def endpoint_url(self) -> str | None:
+        """Where requests go; `None` for a store that was handed in."""
+        return None if self._given is not None else self.place[0]
 
     @property
     def trusted(self) -> bool:

@@ -142,7 +142,8 @@ def claim_in(document: Document | None, table: str, file_name: str) -> Document:
     """Return how a clean document has the claim on a file name: empty, where there never was one.
 
     `fence` is the number of the last one. `claimed_by`, `version` and `until` are there while somebody holds it, and
-    `again` while that raw version is to be cleaned though it has a record.
+    `again` while that raw version is to be cleaned though it has a record. A claim that was made while clean files were
+    outdated has `revision`, the revision of the commit that made it.
     """
     claims = document.get("claims", {}) if document is not None else {}
     found: Document = claims.get(table, {}).get(file_name, {})
@@ -154,6 +155,30 @@ def clean_files_in(document: Document | None) -> Iterator[str]:
     for records in document["tables"].values() if document is not None else ():
         for entry in records.values():
             yield from (file for file in entry["clean_files"] if isinstance(file, str))
+
+
+def outdated_in(document: Document | None) -> Document:
+    """Return the outdated clean files of a clean document, each with the moment since when it is outdated."""
+    found: Document = document.get("outdated", {}) if document is not None else {}
+    return found
+
+
+def seen_in(document: Document | None, file: str) -> Document | None:
+    """Return which object stood at an outdated clean file when it was looked at; `None` if nobody noted it.
+
+    `etag` and `modified` are there, `version` in a bucket that keeps versions, and `revision`, the revision of the
+    commit that noted it.
+    """
+    found: dict[str, Document] = document.get("outdated_seen", {}) if document is not None else {}
+    return found.get(file)
+
+
+def raw_locations_in(document: Document | None) -> Iterator[str]:
+    """Yield the locations of the raw versions that the records of a clean document rest on."""
+    for records in document["tables"].values() if document is not None else ():
+        for entry in records.values():
+            if isinstance(entry["file_info"].get("s3_location"), str):
+                yield entry["file_info"]["s3_location"]
 
 
 def recorded_since(before: object, after: object) -> Iterator[str]:
@@ -187,6 +212,19 @@ def _check_outdated(document: Document) -> None:
     for clean_file, since in _mapping_in(document, "outdated", "").items() if "outdated" in document else ():
         if not isinstance(since, str):
             _wrong(f"outdated.{_part(clean_file)}", f"expected text, got {_shown(since)}")
+    for clean_file, seen in _mapping_in(document, "outdated_seen", "").items() if "outdated_seen" in document else ():
+        _check_seen(seen, f"outdated_seen.{_part(clean_file)}")
+
+
+def _check_seen(seen: object, where: str) -> None:
+    checked = _mapping(where, seen)
+    _text_in(checked, "etag", where)
+    if type(checked.get("modified")) not in (int, float):
+        _wrong(_at(where, "modified"), f"expected a number, got {_found(checked, 'modified')}")
+    if "version" in checked:
+        _text_in(checked, "version", where)
+    if "revision" in checked:
+        _check_number(checked, "revision", where)
 
 
 def _check_claim(claim: object, where: str) -> None:
@@ -198,6 +236,8 @@ def _check_claim(claim: object, where: str) -> None:
         _check_number(checked, "version", where)
         _text_in(checked, "claimed_by", where)
         _text_in(checked, "until", where)
+        if "revision" in checked:
+            _check_number(checked, "revision", where)
 
 
 def _check_tables(tables: list[Any], where: str) -> None:

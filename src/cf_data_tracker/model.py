@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Final, TypeAlias
 
-from cf_data_tracker.names import check_choice, check_count, check_name, check_schema, check_text
+from cf_data_tracker.names import check_choice, check_count, check_name, check_number, check_schema, check_text
 
 ON_SAME_CONTENT: Final = ("record", "skip", "error")
 """What can be done with a file whose content a version of its file name has already."""
@@ -131,6 +131,33 @@ class FileVersion:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Seen:
+    """Which object stood at an outdated clean file when it was looked at: by the store's own values, no clock of ours.
+
+    Attributes:
+        file: The file, as its record named it.
+        etag: The object's ETag, without the quotes.
+        modified: Its Last-Modified, in seconds since 1970, by the store's clock.
+        version: Its version, in a bucket that keeps versions.
+
+    Raises:
+        InvalidNameError: A text or the number is none.
+    """
+
+    file: str
+    etag: str
+    modified: float
+    version: str | None = None
+
+    def __post_init__(self) -> None:
+        check_text("file", self.file)
+        check_text("etag", self.etag)
+        check_number("modified", self.modified)
+        if self.version is not None:
+            check_text("version", self.version)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class CleanRecord:
     """The clean files that were made of one raw version.
 
@@ -141,6 +168,7 @@ class CleanRecord:
         recorded_by: Unique for this recording; of one under a claim, that of the claim, which ends with it.
         at: When it is recorded, `YYYY-MM-DDTHH:MM:SS.mmmZ`, by the clock of who does: whoever gives a `timestamp` may
             give any. From then on the clean files that it replaces are outdated; unknown, they are not listed as such.
+        seen: The objects at the clean files that it replaces, as far as they were looked at.
 
     Raises:
         InvalidNameError: A name, the timestamp or a clean file's key is not text, or the version no number.
@@ -151,6 +179,7 @@ class CleanRecord:
     timestamp: str
     recorded_by: str
     at: str | None = None
+    seen: tuple[Seen, ...] = ()
 
     def __post_init__(self) -> None:
         check_schema(self.raw.schema)
@@ -343,7 +372,35 @@ class Forgetting:
             check_text("outdated", since)
 
 
-CleanChange: TypeAlias = CleanRecord | ClaimedRecord | Claiming | Extending | Releasing | Reprocessing | Forgetting
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Noting:
+    """Note which objects stand at outdated clean files now; they count as outdated since then.
+
+    Attributes:
+        outdated: The files, and since when each was outdated: one that became so again stays as it is.
+        at: Since when they are outdated from now on.
+        seen: The objects.
+        recorded_by: Unique for this change.
+
+    Raises:
+        InvalidNameError: They are no text.
+    """
+
+    outdated: Mapping[str, str]
+    at: str
+    seen: tuple[Seen, ...]
+    recorded_by: str
+
+    def __post_init__(self) -> None:
+        check_text("recorded_by", self.recorded_by)
+        check_text("at", self.at)
+        for since in self.outdated.values():
+            check_text("outdated", since)
+
+
+CleanChange: TypeAlias = (
+    CleanRecord | ClaimedRecord | Claiming | Extending | Releasing | Reprocessing | Forgetting | Noting
+)
 """All that goes into a clean document."""
 
 
@@ -366,10 +423,10 @@ class ClaimChanged:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Forgotten:
-    """What became of files that were to be taken off the list of outdated ones.
+    """What became of a change to the list of outdated clean files (`Forgetting`, `Noting`).
 
     Attributes:
-        created: Whether they are off it.
+        created: Whether the list is as the change would have it.
     """
 
     created: bool

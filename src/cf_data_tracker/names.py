@@ -93,6 +93,17 @@ def check_count(what: str, value: object, *, at_most: float = MAX_COUNT) -> int:
     return value
 
 
+def check_number(what: str, value: object) -> float:
+    """Return `value` if it is a number.
+
+    Raises:
+        InvalidNameError: It is not, or a `bool`.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise InvalidNameError(f"{what} must be a number, got {shown(value)}")
+    return value
+
+
 def check_seconds(what: str, value: object) -> float:
     """Return `value` if it is a time that can be waited for.
 
@@ -132,11 +143,14 @@ def check_key(what: str, value: object, schemas: Iterable[str]) -> str:
 
 
 def in_s3(location: str) -> tuple[str, str] | None:
-    """Return the bucket and the key that an S3 URL names, either of them empty if it lacks it; `None` for no S3 URL."""
-    scheme = next((scheme for scheme in S3_SCHEMES if location.startswith(scheme)), None)
+    """Return the bucket and the key that an S3 URL names, either of them empty if it lacks it; `None` for no S3 URL.
+
+    What else names an object in S3, and what a name may mean, is for `locations`.
+    """
+    scheme = next((scheme for scheme in S3_SCHEMES if location[: len(scheme)].lower() == scheme), None)
     if scheme is None:
         return None
-    bucket, _, key = location.removeprefix(scheme).partition("/")
+    bucket, _, key = location[len(scheme) :].partition("/")
     return bucket, key
 
 

@@ -155,6 +155,9 @@ def _cleaner(scope: Scope) -> Policy:
         _allow("CleanOlderDocuments", [GET], _objects(scope, scope.clean, older_clean_key)),
         # In a folder at least, where the documents are not.
         _allow("CleanFiles", [GET, DELETE], _objects(scope, scope.clean, lambda schema: f"{schema}/*/*")),
+        # What the documents of any schema name, a sweep keeps.
+        _allow("SweepRawDocuments", [GET], [scope.arn(scope.raw, raw_key("*"))]),
+        _allow("SweepCleanDocuments", [GET], [scope.arn(scope.clean, of("*")) for of in (raw_key, older_clean_key)]),
     )
 
 

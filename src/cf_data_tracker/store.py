@@ -204,6 +204,7 @@ class Head:
         modified: When it was written, in seconds since 1970, by the store's clock.
         sha256: The SHA-256 of its bytes in hexadecimal, if whoever wrote it left that with it.
         encrypted: Whether by a key of the caller's or of KMS, so that the ETag is no MD5 of its bytes.
+        version: Its version, in a bucket that keeps versions.
     """
 
     size: int
@@ -211,6 +212,20 @@ class Head:
     modified: float
     sha256: str | None = None
     encrypted: bool = False
+    version: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Folders:
+    """A page of the folders at the top of a bucket.
+
+    Attributes:
+        names: Their names, without the slash, in the order of their bytes.
+        after: What to hand back for those that come after them; `None` if these are the last.
+    """
+
+    names: Sequence[str]
+    after: str | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -285,8 +300,26 @@ class Objects(Protocol):
             Unanswered: No answer.
         """
 
+    def folders(self, *, after: str = "") -> Folders:
+        """Return a page of the folders at the top of the bucket: what the keys have before their first slash.
+
+        Raises:
+            Unanswered: No answer.
+        """
+
     def delete(self, *keys: str) -> None:
         """Delete up to 1,000 objects; see `Store.delete`."""
+
+    def delete_unchanged(self, key: str, etag: str) -> bool | None:
+        """Delete an object if it has this ETag, without the quotes; that there is none is no error.
+
+        Returns:
+            `True` if there is no object now, `False` if there is one with another ETag, and `None` if the store does
+            not honour the condition: then nothing was deleted.
+
+        Raises:
+            Unanswered: It may have been deleted.
+        """
 
     def versions(self, key: str) -> Sequence[Kept]:
         """Return the versions that the bucket keeps of an object, the oldest first; none in one that keeps no versions.

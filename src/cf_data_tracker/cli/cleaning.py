@@ -93,8 +93,8 @@ def sweep(  # noqa: PLR0913 - one parameter an option
 ) -> None:
     """List the clean files that no record names any more, or delete them.
 
-    A file is outdated once the record that named it was replaced. It stays where a record names it, where it was
-    written again since, and where it is in another bucket.
+    A file is outdated once the record that named it was replaced. It stays where any document names it or may name it,
+    where it was written again since, where a worker may be about to record it, and where its name is not certain.
     """
     tracker = open_clean_tracker(raw_bucket, clean_bucket, endpoint_url, timeout)
     swept = tracker.sweep(schema, older_than=max(older_than * A_DAY, 0.001), dry_run=not delete)

@@ -198,11 +198,6 @@ def place_of(schema: str, key: str) -> tuple[str, str, str]:
     return check_name("table", table), check_name("file_name", file_name), check_name("file", file)
 
 
-def key_of(home: str, file: str) -> str:
-    """Return the key of a clean file, which may be named by its URL."""
-    return _key_in(home, file)[0] or file
-
-
 def just_before(key: str) -> str:
     """Return a text that comes before a key, with little room for other keys between the two."""
     previous = chr(max(ord(key[-1]) - 1, 0))

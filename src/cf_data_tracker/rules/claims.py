@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
-from cf_data_tracker.document import Document, claim_in
+from cf_data_tracker.document import Document, claim_in, outdated_in
 from cf_data_tracker.errors import InvalidNameError
 from cf_data_tracker.model import (
     ClaimChange,
@@ -30,12 +30,14 @@ from cf_data_tracker.model import (
     FileVersion,
     Forgetting,
     Forgotten,
+    Noting,
     Releasing,
     Reprocessing,
 )
 from cf_data_tracker.rules.clean import (
     has_record,
     is_to_be_cleaned,
+    noted,
     pending,
     record,
     recorded_version,
@@ -43,7 +45,7 @@ from cf_data_tracker.rules.clean import (
     without_outdated,
 )
 
-HOLDER: Final = frozenset({"claimed_by", "version", "until"})
+HOLDER: Final = frozenset({"claimed_by", "version", "until", "revision"})
 """The fields that are there while somebody holds a claim."""
 
 
@@ -56,8 +58,11 @@ def change_many(
     """
     grown, outcomes = document, []
     for change in changes:
-        grown, outcome = changed(grown, schema, change)
+        before = grown
+        grown, outcome = changed(before, schema, change)
         outcomes.append(outcome)
+        if grown is not before and grown is not None:  # all is one commit: each is applied at the same revision
+            grown = {**grown, "revision": (document or {}).get("revision", 0)}
     if grown is not document and grown is not None:
         grown = {**grown, "revision": (document or {}).get("revision", 0) + 1}
     return grown, tuple(outcomes)
@@ -69,8 +74,8 @@ def changed(document: Document | None, schema: str, change: CleanChange) -> tupl
         return record(document, change)
     if isinstance(change, ClaimedRecord):
         return record_claimed(document, schema, change)
-    if isinstance(change, Forgetting):
-        return forget(document, change)
+    if isinstance(change, (Forgetting, Noting)):
+        return _listed(document, change)
     return change_claim(document, schema, change)
 
 
@@ -103,11 +108,32 @@ def record_claimed(
     return document, _standing(document, raw.table, raw.file_name, created=False)
 
 
-def forget(document: Document | None, change: Forgetting) -> tuple[Document | None, Forgotten]:
-    """Return the clean document with clean files off the list of outdated ones."""
+def in_flight(document: Document | None, revision: float, expired: str) -> tuple[str, str] | None:
+    """Return a table and a file name whose claim was made up to a revision, and is held still; `None` if none is.
+
+    What its worker has written it may yet record. What a worker writes under a later claim is another object than the
+    one that was seen in the commit of that revision: it has another ETag or Last-Modified. A claim of an older release
+    does not say when it was made.
+
+    Args:
+        document: The clean document.
+        revision: The revision.
+        expired: Claims that ran out before this time do not count.
+    """
+    for table, file_name, claim in held(document):
+        if claim["until"] >= expired and claim.get("revision", 0) <= revision:
+            return table, file_name
+    return None
+
+
+def _listed(document: Document | None, change: Forgetting | Noting) -> tuple[Document | None, Forgotten]:
+    """Return the clean document with a change to its list of outdated clean files."""
+    outcome = Forgotten(created=True)
     if document is None:
-        return None, Forgotten(created=True)
-    return without_outdated(document, change.outdated), Forgotten(created=True)
+        return None, outcome
+    if isinstance(change, Noting):
+        return noted(document, change), outcome
+    return without_outdated(document, change.outdated), outcome
 
 
 def claimable(raw: Document, clean: Document | None, schema: str, now: str) -> list[tuple[FileVersion, int]]:
@@ -146,7 +172,9 @@ def _claimed(document: Document | None, claim: Document, change: Claiming) -> Do
     if not pending or not _is_free(claim, change.at):
         return claim
     holder = {"claimed_by": change.recorded_by, "version": change.version, "until": change.until}
-    return {**claim, "fence": change.fence + 1, **holder, "recorded_by": change.recorded_by}
+    if document is not None and outdated_in(document):  # for a sweep, see `in_flight`
+        holder["revision"] = document.get("revision", 0) + 1
+    return {**_without(claim, HOLDER), "fence": change.fence + 1, **holder, "recorded_by": change.recorded_by}
 
 
 def _wanted_again(document: Document | None, claim: Document, change: Reprocessing) -> Document:

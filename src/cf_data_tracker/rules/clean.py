@@ -6,15 +6,16 @@ Recording is idempotent, unknown fields of what is not replaced survive, and wha
 shape of the document, a list with file names at its top, is carried over, each record with every field it had.
 
 The clean files of a record that is replaced, those that the new one does not name, are listed as outdated, with the
-moment. Whose turn it is to clean what, `rules.claims` says; a version that is to be cleaned again is pending here.
+moment, and with the object that stood there, if the recorder looked. Whose turn it is to clean what, `rules.claims`
+says; a version that is to be cleaned again is pending here.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from cf_data_tracker.document import Document, claim_in, versions_of
-from cf_data_tracker.model import CleanRecord, CleanRecorded, FileVersion
+from cf_data_tracker.document import Document, claim_in, outdated_in, versions_of
+from cf_data_tracker.model import CleanRecord, CleanRecorded, FileVersion, Noting, Seen
 from cf_data_tracker.names import shown
 
 CARRIED_OVER: Final = "carried_over"
@@ -115,11 +116,31 @@ def has_record(document: Document | None, new: CleanRecord) -> bool:
 
 def without_outdated(document: Document, outdated: Mapping[str, str]) -> Document:
     """Return the document with these off the list of outdated clean files; the very same one where they are."""
-    listed = document.get("outdated", {})
+    listed = outdated_in(document)
     left = {file: since for file, since in listed.items() if outdated.get(file) != since}
     if len(left) == len(listed):
         return document
     return _listing(document, left)
+
+
+def noted(document: Document, change: Noting) -> Document:
+    """Return the document with the objects that stand at outdated clean files now, which count as outdated since then.
+
+    The very same document comes back if none of them is on the list since the moment that the change names.
+    """
+    listed = outdated_in(document)
+    seen = [one for one in change.seen if one.file in listed and listed[one.file] == change.outdated.get(one.file)]
+    if not seen:
+        return document
+    return _listing(document, {**listed, **{one.file: change.at for one in seen}}, seen)
+
+
+def dropped(document: Document | None, raw: FileVersion, clean_files: Iterable[str]) -> list[str]:
+    """Return the clean files that a record of these files would replace: they would be outdated."""
+    if document is None or not is_to_be_cleaned(document, raw.table, raw.file_name, raw.version):
+        return []
+    named = set(clean_files)
+    return [file for file in _clean_files(document, raw) if isinstance(file, str) and file not in named]
 
 
 def carry_over(document: Document | None, older: Document | None, schema: str) -> Document | None:
@@ -152,18 +173,40 @@ def _with_outdated(document: Document | None, new: CleanRecord) -> Document | No
     """Put on the list of outdated clean files those of the record that is replaced; take off it those of the new."""
     if document is None:
         return None
-    listed = document.get("outdated", {})
+    listed = outdated_in(document)
     left = {file: since for file, since in listed.items() if file not in new.clean_files}
-    if new.at is not None:
-        dropped = [file for file in _clean_files(document, new.raw) if file not in new.clean_files]
-        left |= {file: new.at for file in dropped if isinstance(file, str)}
-    return document if left == listed else _listing(document, left)
+    if new.at is None:
+        return document if left == listed else _listing(document, left)
+    gone = {file for file in _clean_files(document, new.raw) if isinstance(file, str) and file not in new.clean_files}
+    left |= dict.fromkeys(sorted(gone), new.at)
+    if left == listed and not gone:
+        return document
+    return _listing(document, left, [one for one in new.seen if one.file in gone], anew=gone)
 
 
-def _listing(document: Document, outdated: Document) -> Document:
-    if outdated:
-        return {**document, "outdated": outdated}
-    return {key: value for key, value in document.items() if key != "outdated"}
+def _listing(
+    document: Document, outdated: Document, seen: Iterable[Seen] = (), *, anew: Iterable[str] = ()
+) -> Document:
+    """Return the document with this list of outdated clean files, and with what was seen of those alone.
+
+    Args:
+        document: The document.
+        outdated: The list.
+        seen: The objects that stand there now.
+        anew: Files of which nothing that was seen earlier counts.
+    """
+    revision = document.get("revision", 0) + 1  # of the commit that this will be
+    known = document.get("outdated_seen", {})
+    kept = {file: known[file] for file in outdated if file in known and file not in anew}
+    kept |= {one.file: {**_identity(one), "revision": revision} for one in seen}
+    fields = {"outdated": outdated, "outdated_seen": kept}
+    rest = {key: value for key, value in document.items() if key not in fields}
+    return {**rest, **{key: value for key, value in fields.items() if value}}
+
+
+def _identity(seen: Seen) -> Document:
+    version = {} if seen.version is None else {"version": seen.version}
+    return {"etag": seen.etag, "modified": seen.modified, **version}
 
 
 def _clean_files(document: Document | None, raw: FileVersion) -> list[Any]:

@@ -12,6 +12,7 @@ from cf_data_tracker.store import (
     UNCHANGED,
     Conflict,
     Content,
+    Folders,
     Head,
     Kept,
     Listed,
@@ -92,6 +93,13 @@ class MemoryStore:
             objects = [self._listed(key) for key in keys[:1000]]
         return Page(objects=objects, more=len(keys) > len(objects))
 
+    def folders(self, *, after: str = "") -> Folders:
+        """Return up to 1,000 folders, in the order of their names' bytes."""
+        with self._lock:
+            tops = {key.partition("/")[0] for key in self._under("", "") if "/" in key}
+        names = sorted((top for top in tops if f"{top}/" > after), key=lambda top: f"{top}/")
+        return Folders(names=names[:1000], after=f"{names[999]}0" if len(names) > 1000 else None)  # noqa: PLR2004 - S3's
+
     def head(self, key: str) -> Head | None:
         """Tell of an object."""
         with self._lock:
@@ -99,7 +107,11 @@ class MemoryStore:
                 return None
             listed = self._listed(key)
             return Head(
-                size=listed.size, etag=listed.etag, modified=listed.modified, sha256=self._objects[key][-1].sha256
+                size=listed.size,
+                etag=listed.etag,
+                modified=listed.modified,
+                sha256=self._objects[key][-1].sha256,
+                version=self._objects[key][-1].name,
             )
 
     def sha256(self, key: str) -> bytes | None:
@@ -139,10 +151,16 @@ class MemoryStore:
         """Delete the objects that are there; where versions are kept, put a marker in the place of each."""
         with self._lock:
             for key in keys:
-                if self._versioned:
-                    self._put(key, None)
-                elif self._objects.pop(key, None):
-                    self._keys.remove(key)
+                self._remove(key)
+
+    def delete_unchanged(self, key: str, etag: str) -> bool | None:
+        """Delete the object if it has this ETag."""
+        with self._lock:
+            there = self._there(key)
+            if there is not None and there.etag.strip('"') == etag:
+                self._remove(key)
+                there = None
+        return there is None
 
     def erase(self, key: str, version: str) -> None:
         """Delete this version for good; what it had replaced is there again."""
@@ -151,6 +169,12 @@ class MemoryStore:
                 self._objects[key] = left
             elif self._objects.pop(key, None):
                 self._keys.remove(key)
+
+    def _remove(self, key: str) -> None:
+        if self._versioned:
+            self._put(key, None)
+        elif self._objects.pop(key, None):
+            self._keys.remove(key)
 
     def _there(self, key: str) -> Stored | None:
         kept = self._objects.get(key)

@@ -25,9 +25,21 @@ from cf_data_tracker.deadline import run_without_deadline
 from cf_data_tracker.errors import DeniedError, LocalFileError, ReadDeniedError, StoreError
 from cf_data_tracker.names import MAX_DOCUMENT_BYTES, probe_key
 from cf_data_tracker.settings import is_aws
-from cf_data_tracker.store import Conflict, Content, Head, Kept, Listed, Page, Progress, Unanswered
+from cf_data_tracker.store import Conflict, Content, Folders, Head, Kept, Listed, Page, Progress, Unanswered
 from cf_data_tracker.stores.limits import expect
-from cf_data_tracker.stores.s3 import GET, LIST, PUT, MalformedAnswer, S3Store, etag_in, is_missing, needed
+from cf_data_tracker.stores.s3 import (
+    DELETE,
+    GET,
+    LIST,
+    PUT,
+    MalformedAnswer,
+    S3Store,
+    etag_in,
+    is_missing,
+    is_precondition_failed,
+    needed,
+    version_of,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -78,6 +90,8 @@ class S3Objects:
         self._patiently = patiently
         self._one_large = threading.Lock()
         self._keeps_parts_out: bool | None = None
+        self._one_probe = threading.Lock()
+        self._deletes_unchanged: bool | None = None
 
     def location(self, key: str) -> str:
         """Return the S3 URL of a key."""
@@ -99,6 +113,7 @@ class S3Objects:
                 sha256=answer.get("Metadata", {}).get(SHA256),
                 encrypted=bool(answer.get("SSECustomerAlgorithm"))
                 or answer.get("ServerSideEncryption", "AES256") != "AES256",
+                version=version_of(answer.get("VersionId")),
             )
 
     def sha256(self, key: str) -> bytes | None:
@@ -123,6 +138,9 @@ class S3Objects:
 
     def create(self, key: str, content: Content, progress: Progress) -> str | None:
         """PUT the object, in parts if it is large, under `If-None-Match: *`."""
+        return run_without_deadline(partial(self._create, key, content, progress))
+
+    def _create(self, key: str, content: Content, progress: Progress) -> str | None:
         try:
             if content.size < PART:
                 etag = self._put(key, content)
@@ -156,6 +174,66 @@ class S3Objects:
     def delete(self, *keys: str) -> None:
         """DELETE the objects."""
         self._store.delete(*keys)
+
+    def folders(self, *, after: str = "") -> Folders:
+        """LIST up to 1,000 objects and folders, and return the folders."""
+        start: dict[str, Any] = {"StartAfter": after} if after else {}
+        with self._store.asking(LIST, "") as client:
+            answer = client.list_objects_v2(Bucket=self._bucket, Delimiter="/", **start)
+            more = needed(answer, "IsTruncated", "a listing")
+            prefixes = [needed(entry, "Prefix", "a listing") for entry in answer.get("CommonPrefixes", ())]
+            keys = [needed(entry, "Key", "a listing") for entry in answer.get("Contents", ())]
+        names = [prefix.removesuffix("/") for prefix in prefixes]
+        last = max((*keys, *(f"{name}0" for name in names)), default="")  # 0 comes after the slash: past the folder
+        if not more:
+            return Folders(names=names, after=None)
+        if last <= after:
+            raise StoreError(
+                f"{self.location('')}: the store says that there are more folders, and does not go on: the schemas of "
+                "the bucket are not known"
+            )
+        return Folders(names=names, after=last)
+
+    def delete_unchanged(self, key: str, etag: str) -> bool | None:
+        """DELETE the object under `If-Match`, if the store honours that."""
+        with self._one_probe:
+            if self._deletes_unchanged is None:
+                self._deletes_unchanged = self._honours_if_match()
+        return self._delete_if_match(key, etag) if self._deletes_unchanged else None
+
+    def _honours_if_match(self) -> bool:
+        """Return whether a DELETE under `If-Match` can be sent, and is refused where it does not match."""
+        client = self._store.client
+        known = client.meta.service_model.operation_model("DeleteObject").input_shape
+        if known is None or "IfMatch" not in known.members:
+            return False  # an older boto3 cannot send it
+        return is_aws(client.meta.endpoint_url) or self._refuses_to_delete()
+
+    def _refuses_to_delete(self) -> bool:
+        """Return whether a DELETE with another ETag leaves a scratch object, and one with its own removes it."""
+        key, honoured = probe_key(uuid.uuid4().hex), False
+        etag = self._store.write(key, b"to be deleted", replacing=None).etag.strip('"')
+        try:
+            refused = not self._delete_if_match(key, "0" * len(etag)) and self.head(key) is not None
+            honoured = refused and self._delete_if_match(key, etag) and self.head(key) is None
+        except StoreError:
+            pass  # the store does not know it: 501, say
+        finally:
+            if not honoured:
+                with suppress(Unanswered, StoreError):
+                    self._store.delete(key)
+        return honoured
+
+    def _delete_if_match(self, key: str, etag: str) -> bool:
+        with self._store.asking(DELETE, key) as client:
+            try:
+                client.delete_object(Bucket=self._bucket, Key=key, IfMatch=f'"{etag}"')
+            except client.exceptions.ClientError as error:
+                if is_precondition_failed(error):
+                    return False
+                if not is_missing(error):
+                    raise
+        return True
 
     def versions(self, key: str) -> Sequence[Kept]:
         """LIST the versions of the object."""

@@ -289,6 +289,11 @@ class S3Store:
         self._renew = renew
         self._broken = False
 
+    @property
+    def client(self) -> "S3Client":
+        """The boto3 client."""
+        return self._client
+
     def location(self, key: str) -> str:
         """Return the S3 URL of a key."""
         return f"s3://{self._bucket}/{key}"
@@ -345,7 +350,7 @@ class S3Store:
             body=body,
             etag=etag,
             waiting=_number(answer.get("Metadata", {}).get(WAITING, "")),
-            version=_version(answer.get("VersionId")),
+            version=version_of(answer.get("VersionId")),
         )
 
     def content(self, key: str, answer: "Any", at_most: int) -> bytes:  # noqa: ANN401 - any answer with a body
@@ -382,7 +387,7 @@ class S3Store:
                     raise vanished(self.location(key)) from error
                 raise
             etag = etag_in(answer, "a write")
-        return Written(etag=etag, version=_version(answer.get("VersionId")))
+        return Written(etag=etag, version=version_of(answer.get("VersionId")))
 
     def list(self, prefix: str, *, after: str = "") -> list[str]:
         """LIST up to 1,000 keys."""
@@ -451,7 +456,7 @@ class S3Store:
         if code in CONFLICTS or (code not in ADVICE and status in (CONFLICT, PRECONDITION_FAILED)):
             # Only a write says what it replaces: for the others it means that something else was under way.
             if action == PUT:
-                return Conflict(where, certain=code == "PreconditionFailed" or status == PRECONDITION_FAILED)
+                return Conflict(where, certain=is_precondition_failed(error))
             return Unanswered(f"answered {code or status}{_page(error)}")
         if code == "NotImplemented" or status == NOT_IMPLEMENTED:
             return _not_known(where, action)
@@ -616,7 +621,8 @@ def _number(text: str) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0  # noqa: PLR2004 - not for us to trust
 
 
-def _version(name: str | None) -> str | None:
+def version_of(name: str | None) -> str | None:
+    """Return a version's id, `None` for what was written where the bucket kept no versions."""
     return None if name == "null" else name  # so they are called where versions were kept once
 
 
@@ -627,6 +633,11 @@ def _code(error: ClientError) -> str:
 def is_missing(error: ClientError) -> bool:
     """Return whether a store says that there is no such object, or no such version of it; a proxy's page does not."""
     return _code(error) in MISSING and not _page(error)
+
+
+def is_precondition_failed(error: ClientError) -> bool:
+    """Return whether a store says, having looked, that what is there is not what the condition names."""
+    return _code(error) == "PreconditionFailed" or _status(error) == PRECONDITION_FAILED
 
 
 def _status(error: ClientError) -> int:
