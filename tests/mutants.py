@@ -83,6 +83,8 @@ COMBINE: Final = ("tests/test_combine.py",)
 INBOX: Final = ("tests/test_inbox.py",)
 BATCH: Final = ("tests/test_batch.py", "-k", "not server")
 ENTRIES: Final = ("tests/test_entries.py",)
+RECENT: Final = ("tests/test_recent.py",)
+VANISHED: Final = ("tests/test_vanished.py", "-k", "not server")
 RAW_RULES: Final = ("tests/test_raw_rules.py",)
 RAW_RULES_IN_SHORT: Final = (*RAW_RULES, "-k", "numbers_are or recording_again or shares_no_list or one_revision")
 CLEAN_RULES: Final = ("tests/test_clean_rules.py",)
@@ -135,16 +137,16 @@ MUTANTS: Final = (
         ),
         (
             "a document is carried before it is written",
-            "        written = self.store.write(key, to_bytes(document), replacing=base.etag, waiting=waiting)\n",
+            "        written = self.store.write(key, body, replacing=base.etag, waiting=waiting)\n",
             (
-                "        self._carry(key, Snapshot(document, base.etag, waiting))\n"
-                "        written = self.store.write(key, to_bytes(document), replacing=base.etag, waiting=waiting)\n"
+                "        self.carried.put(key, Snapshot(document, base.etag, waiting), len(body))\n"
+                "        written = self.store.write(key, body, replacing=base.etag, waiting=waiting)\n"
             ),
         ),
         (
             "a vanished document is started anew",
             "            raise vanished(self.store.location(key))\n        return ABSENT\n",
-            "            del self.carried[key]\n        return ABSENT\n",
+            "            self.carried.clear()\n        return ABSENT\n",
         ),
         (
             "rubbish is taken for an empty document",
@@ -575,6 +577,50 @@ MUTANTS: Final = (
             "zlib.error, RecursionError, TrackerError) as error:",
             "zlib.error, RecursionError) as error:",
         ),
+    ),
+    *_ways(
+        "engine/commit.py",
+        VANISHED,
+        (
+            "a deleted document is begun anew by a new process",
+            "        if is_deleted or self.carried.knows(key):\n",
+            "        if self.carried.knows(key):\n",
+        ),
+    ),
+    *_ways(
+        "engine/recent.py",
+        RECENT,
+        (
+            "a document that is carried no more is not known to have been there",
+            "        return key in self._known\n",
+            "        return key in self._values\n",
+        ),
+        (
+            "what is carried grows with every document",
+            "len(self._values) > self._documents or",
+            "False or",
+        ),
+        (
+            "documents are carried however large they are",
+            "self._bytes() > self._most)",
+            "False)",
+        ),
+        (
+            "a large document is read for each recording",
+            "(len(self._values) > 1 and self._bytes()",
+            "(self._bytes()",
+        ),
+        (
+            "a batch that threads wait in is forgotten",
+            "            value = self._held.get(key)\n",
+            "            value = self._kept.get(key)\n",
+        ),
+        (
+            "what was used first is kept",
+            "            self._kept.move_to_end(key)\n",
+            "            self._kept.move_to_end(key, last=False)\n",
+        ),
+        often=True,
     ),
     *_ways(
         "engine/batch.py",

@@ -20,7 +20,7 @@ from cf_data_tracker.model import NewFile
 from cf_data_tracker.names import clean_key, older_clean_key
 from cf_data_tracker.rules.audit import Finding
 from cf_data_tracker.settings import Access
-from cf_data_tracker.store import ANYTHING, Content, Head, Page
+from cf_data_tracker.store import ANYTHING, DELETED, Answer, Content, Head, Page
 from cf_data_tracker.stores.memory import MemoryStore
 from cf_data_tracker.tracker import Tracker
 from conftest import connection_to
@@ -32,6 +32,15 @@ if TYPE_CHECKING:
 HOME = "memory://"
 DAY = 1_700_000_000.0
 """2023-11-14 22:13:20."""
+
+
+class Silent(MemoryStore):
+    """A bucket that does not say that an object was deleted."""
+
+    def read(self, key: str, *, unless: str | None = None, most: int | None = None) -> Answer:
+        """Read the object."""
+        answer = super().read(key, unless=unless, most=most)
+        return None if answer is DELETED else answer
 
 
 class Bucket(MemoryStore):
@@ -516,6 +525,16 @@ class TestRecordingOrphans:
     def test_a_vanished_document_is_restored_first(self) -> None:
         """Where the bucket keeps what the document was, a new one would give other numbers: that is an error."""
         bucket = MemoryStore(versioned=True)
+        bucket.write(key_of(), b"first", replacing=None)
+        record(tracker_over(bucket))
+        bucket.delete("vitals/vitals_version_info.json")
+        other = tracker_over(bucket)
+        with pytest.raises(DocumentVanishedError, match="Restore it"):
+            other.audit("vitals")
+
+    def test_so_it_is_where_the_store_does_not_say_that_it_was_deleted(self) -> None:
+        """The versions that it keeps show it."""
+        bucket = Silent(versioned=True)
         bucket.write(key_of(), b"first", replacing=None)
         record(tracker_over(bucket))
         bucket.delete("vitals/vitals_version_info.json")

@@ -48,7 +48,7 @@ from cf_data_tracker.model import CleanRecord, CleanRecorded, NewFile, Recorded,
 from cf_data_tracker.names import aside_key, clean_key, inbox_prefix, raw_key
 from cf_data_tracker.settings import Access
 from cf_data_tracker.stats import Stats, Tally
-from cf_data_tracker.store import ANYTHING, Replacing, Stored, Unchanged, Written
+from cf_data_tracker.store import ANYTHING, Answer, Replacing, Stored, Written
 from cf_data_tracker.stores.memory import MemoryStore
 from cf_data_tracker.tracker import Tracker, raw_ledger
 from fates import Fate, FatefulStore
@@ -124,10 +124,10 @@ class World(MemoryStore):
         MemoryStore.write(self, key, body, replacing=ANYTHING)
         return key
 
-    def read(self, key: str, *, unless: str | None = None) -> Stored | Unchanged | None:
+    def read(self, key: str, *, unless: str | None = None, most: int | None = None) -> Answer:
         """Read in the time that it takes."""
         self.now += 0.03
-        return super().read(key, unless=unless)
+        return super().read(key, unless=unless, most=most)
 
     def write(self, key: str, body: bytes, *, replacing: Replacing, waiting: int = 0) -> Written:
         """Write in the time that it takes."""

@@ -30,7 +30,7 @@ from cf_data_tracker.document import (
     versions_of,
 )
 from cf_data_tracker.engine.commit import Target
-from cf_data_tracker.errors import DeniedError, InvalidNameError, StoreError
+from cf_data_tracker.errors import DeniedError, DocumentVanishedError, InvalidNameError, StoreError
 from cf_data_tracker.model import FileVersion, NewFile, Recorded
 from cf_data_tracker.names import clean_key, older_clean_key, raw_key
 from cf_data_tracker.rules.audit import (
@@ -229,10 +229,17 @@ class _Auditor:
     def _clean_files(self) -> set[str]:
         """Return the keys of the clean files, which are in this bucket as well."""
         own = self._connection.read(Target(key=clean_key(self._schema), parse=clean_document))
-        older = self._connection.read(Target(key=older_clean_key(self._schema), parse=older_clean_document))
-        clean = carry_over(own, older, self._schema)
+        clean = carry_over(own, self._older_clean(own), self._schema)
         outdated = clean.get("outdated", ()) if clean is not None else ()
         return {key_of(self._home, file) for file in (*clean_files_in(clean), *outdated)}
+
+    def _older_clean(self, own: Document | None) -> Document | None:
+        try:
+            return self._connection.read(Target(key=older_clean_key(self._schema), parse=older_clean_document))
+        except DocumentVanishedError:
+            if own is None:  # nothing has carried its records over
+                raise
+            return None
 
     def _orphan(self, found: Listed) -> Finding:
         return orphan(self._home + found.key, found, utc(found.modified))

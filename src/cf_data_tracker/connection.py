@@ -19,6 +19,7 @@ from cf_data_tracker.document import Document
 from cf_data_tracker.engine.batch import Batch
 from cf_data_tracker.engine.combine import Combiner, Ledger, Outcome
 from cf_data_tracker.engine.commit import ABSENT, Engine, Patience, Surroundings, Target, at_once
+from cf_data_tracker.engine.recent import Recent
 from cf_data_tracker.entries import Identified
 from cf_data_tracker.errors import ContentionError, UnsafeStoreError
 from cf_data_tracker.settings import Access, is_aws
@@ -177,7 +178,7 @@ class Connection:
             note(recordings=len(recordings))
             self.prove()
             outcomes = here.batch(ledger).commit(ledger, recordings)
-            seen = here.engine.carried.get(ledger.key, ABSENT).document  # which may be later than this call's
+            seen = (here.engine.carried.get(ledger.key) or ABSENT).document  # which may be later than this call's
             note(created=sum(one.created for one in outcomes), revision=_revision(seen))
         here.tally.recorded(len(outcomes))
         return outcomes
@@ -254,7 +255,7 @@ class _Here:
         self, access: Access, client: "S3Client | None", store: Store | None, patience: Patience, *, combining: bool
     ) -> None:
         self.tally = MeteredTally(access.bucket)
-        self._batches: dict[str, Batch[Any, Any]] = {}
+        self._batches: Recent[Batch[Any, Any]] = Recent()
         self.proving = threading.Lock()
         self.diagnosis: Diagnosis | None = None
         self.access = access
@@ -285,11 +286,11 @@ class _Here:
 
     def batch(self, ledger: Ledger[R, Came]) -> Batch[R, Came]:
         """Return where the threads meet that record into a document."""
-        with self._opening:
-            if ledger.key not in self._batches:
-                commit = Combiner(self.engine).commit if self._combining else self._commit_alone
-                self._batches[ledger.key] = Batch(commit, self._patience.seconds)
-            return self._batches[ledger.key]
+        return self._batches.get(ledger.key, self._new_batch)
+
+    def _new_batch(self) -> Batch[Any, Any]:
+        commit = Combiner(self.engine).commit if self._combining else self._commit_alone
+        return Batch(commit, self._patience.seconds)
 
     def _commit_alone(self, ledger: Ledger[R, Came], recordings: Sequence[R]) -> Sequence[Came]:
         return self.engine.commit(ledger, lambda document: ledger.record(document, recordings))

@@ -14,7 +14,7 @@ from cf_data_tracker.cli.failure import Code
 from cf_data_tracker.cli.options import AsJson, Bucket, EndpointUrl, Schema, Timeout, open_tracker
 from cf_data_tracker.cli.output import counted, say, say_check, say_json
 from cf_data_tracker.document import Document, table_name_of, tables_of, versions_of
-from cf_data_tracker.errors import DocumentError, NotTrackedError
+from cf_data_tracker.errors import DocumentError, DocumentVanishedError, NotTrackedError
 from cf_data_tracker.rules.verify import findings
 
 if TYPE_CHECKING:
@@ -85,6 +85,8 @@ def _looked_at(tracker: "Tracker", schema: str, past: "History | None") -> Verif
         document = tracker.document(schema)
     except DocumentError as error:
         return Verified(schema=schema, readable=False, findings=[f"not a tracker document: {error}"])
+    except DocumentVanishedError as error:
+        return Verified(schema=schema, readable=False, findings=[str(error)] if past is None else [])
     if document is None and past is not None:  # which says that it is gone, and since when
         return Verified(schema=schema, readable=False, findings=[])
     return _verified(document, schema)

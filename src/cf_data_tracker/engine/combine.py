@@ -32,6 +32,7 @@ from typing import Any, Final, Generic, NoReturn, Protocol, TypeVar, cast
 from cf_data_tracker.document import Document, recorded_since
 from cf_data_tracker.engine.commit import Commit, Engine, Rule, Snapshot, Target, Waiting
 from cf_data_tracker.engine.inbox import Inbox
+from cf_data_tracker.engine.recent import Recent
 from cf_data_tracker.entries import Entry, Identified
 from cf_data_tracker.errors import DocumentVanishedError, StoreError, TrackerError
 from cf_data_tracker.store import Conflict, Unanswered
@@ -123,7 +124,7 @@ class Tuning:
 TUNING: Final = Tuning()
 
 
-@dataclass(slots=True)
+@dataclass
 class _Standing(Generic[R]):
     """Where this process stands with a document, from one commit to the next."""
 
@@ -146,7 +147,7 @@ class Combiner:
     def __init__(self, engine: Engine, tuning: Tuning = TUNING) -> None:
         self._engine = engine
         self._tuning = tuning
-        self._standings: dict[str, _Standing[Any]] = {}
+        self._standings: Recent[_Standing[Any]] = Recent()
 
     def commit(self, ledger: Ledger[R, T], recordings: Sequence[R]) -> Sequence[T]:
         """Put the recordings into the document, and return what came of each.
@@ -156,7 +157,7 @@ class Combiner:
                 nobody has yet: they may be in the document, or may yet come into it.
             TrackerError: As `Engine.commit` raises.
         """
-        standing: _Standing[R] = self._standings.setdefault(ledger.key, _Standing(self._inbox(ledger)))
+        standing: _Standing[R] = self._standings.get(ledger.key, lambda: _Standing(self._inbox(ledger)))
         commit = _Combined(self._engine, ledger, recordings, standing, self._tuning)
         try:
             return self._engine.run(commit)

@@ -8,7 +8,7 @@ The table, with its reasons:
 | 409 ConditionalRequestConflict, Ceph's ConcurrentModification | `Conflict`: another was under way; not applied |
 | either of them to anything but a write | `Unanswered`: another operation was under way |
 | 404 NoSuchKey under If-Match | vanished: S3 says 404, not 412, when the key is gone |
-| 404 to a read | there is no such object |
+| 404 to a read | there is no such object; with `x-amz-delete-marker: true`, `DELETED` |
 | 403 AccessDenied to a read | `ReadDeniedError`: so is a missing key answered where the caller may not list |
 | 304 | `UNCHANGED` |
 | 503 SlowDown, 429 | `Unanswered`, and slower |
@@ -57,12 +57,14 @@ from cf_data_tracker.errors import DeniedError, ReadDeniedError, StoreError, Tra
 from cf_data_tracker.settings import Access, is_aws
 from cf_data_tracker.store import (
     ANYTHING,
+    DELETED,
     UNCHANGED,
+    Answer,
     Conflict,
     Replacing,
     Stored,
+    TooLarge,
     Unanswered,
-    Unchanged,
     Written,
     vanished,
 )
@@ -242,16 +244,20 @@ class S3Store:
         except SILENT as error:
             raise self._silence(error, action, key) from error
 
-    def read(self, key: str, *, unless: str | None = None) -> Stored | Unchanged | None:
+    def read(self, key: str, *, unless: str | None = None, most: int | None = None) -> Answer:
         """GET the object, or learn that its ETag still is `unless`."""
         condition: dict[str, Any] = {} if unless is None else {"IfNoneMatch": self._quoting.of(unless)}
         try:
             answer = self._client.get_object(Bucket=self._bucket, Key=key, **condition)
             with closing(answer["Body"]) as body:  # as a context itself it gives the bare socket, which checks nothing
+                if most is not None and answer.get("ContentLength", most + 1) > most:
+                    raise TooLarge(self.location(key))
                 text = body.read()
         except ClientError as error:
             if _status(error) == NOT_MODIFIED:
                 return UNCHANGED
+            if _is_deleted(error):
+                return DELETED
             if is_missing(error):
                 return None
             raise self._meaning(error, "s3:GetObject", key, denied=ReadDeniedError) from error
@@ -419,6 +425,12 @@ def _code(error: ClientError) -> str:
 def is_missing(error: ClientError) -> bool:
     """Return whether a store says that there is no such object, or no such version of it."""
     return _code(error) in MISSING
+
+
+def _is_deleted(error: ClientError) -> bool:
+    """Return whether a store says that the newest version of an object is a delete marker."""
+    headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    return headers.get("x-amz-delete-marker") == "true"
 
 
 def _status(error: ClientError) -> int:
