@@ -9,17 +9,17 @@ import random
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
 from dataclasses import replace
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar, cast
 
 from cf_data_tracker.document import Document
 from cf_data_tracker.engine.batch import Batch
 from cf_data_tracker.engine.combine import Combiner, Ledger, Outcome
 from cf_data_tracker.engine.commit import ABSENT, Engine, Patience, Surroundings, Target, at_once
-from cf_data_tracker.engine.recent import Recent
+from cf_data_tracker.engine.recent import MAX_DOCUMENTS, Recent
 from cf_data_tracker.entries import Identified
 from cf_data_tracker.errors import ContentionError, UnsafeStoreError
 from cf_data_tracker.settings import Access, is_aws
@@ -65,7 +65,62 @@ SURROUNDINGS: Final = Surroundings(
 )
 
 _proven: "dict[Place, Quoting]" = {}
-"""The buckets whose store was examined in this process, or in the one it was forked from."""
+"""The buckets whose store was examined in this process, or in the one it was forked from: the last 256 of them."""
+
+
+def _note_verdict(place: Place, quoting: "Quoting") -> None:
+    """Remember how a store wants its ETags."""
+    _proven.setdefault(place, quoting)
+    for oldest in list(_proven)[:-MAX_DOCUMENTS]:
+        _proven.pop(oldest, None)
+
+
+class Turns:
+    """Threads do something one after the other.
+
+    A thread may be interrupted at any moment, and leaves its place to the next from any line. A lock that is taken for
+    so many seconds would stay taken by an interrupt between its `acquire` and the `try` that releases it.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._queue: list[SimpleQueue[None]] = []  # the mailbox of the one whose turn it is, and of those who wait
+
+    def take(self, act: Callable[[], object], seconds: float) -> None:
+        """Do it, after those who came before.
+
+        Raises:
+            ContentionError: They took longer than so many seconds; nothing was done.
+        """
+        mailbox: SimpleQueue[None] = SimpleQueue()
+        try:
+            try:
+                self._wait(mailbox, seconds)
+                act()
+            finally:
+                self._leave(mailbox)
+        except BaseException:
+            self._leave(mailbox)  # once more: an interrupt may have come while it left
+            raise
+
+    def _wait(self, mailbox: "SimpleQueue[None]", seconds: float) -> None:
+        with self._lock:
+            self._queue.append(mailbox)
+            is_first = self._queue[0] is mailbox
+        if not is_first:
+            try:
+                mailbox.get(timeout=seconds)
+            except Empty:
+                raise ContentionError("other threads kept examining the store; nothing was written, try later") from None
+
+    def _leave(self, mailbox: "SimpleQueue[None]") -> None:
+        with self._lock:
+            self._pass_on(mailbox)
+
+    def _pass_on(self, mailbox: "SimpleQueue[None]") -> None:
+        self._queue = [one for one in self._queue if one is not mailbox]
+        for first in self._queue[:1]:
+            first.put(None)
 
 
 class Connection:
@@ -106,7 +161,7 @@ class Connection:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         for place, quoting in state.pop("proven").items():
-            _proven.setdefault(place, quoting)
+            _note_verdict(place, quoting)
         self.__dict__.update(state, _opened={})
 
     def __repr__(self) -> str:
@@ -190,11 +245,13 @@ class Connection:
             UnsafeStoreError: It is not.
             StoreError: It refused, or did not answer.
         """
+        if not self._here.trusted:
+            self._here.proving.take(self._prove, self.patience.seconds)
+
+    def _prove(self) -> None:
         here = self._here
         if not here.trusted:
-            with self._turn(here.proving, "examining the store"):
-                if not here.trusted:
-                    here.trust(_proven.get(here.place) or self._examined())
+            here.trust(_proven.get(here.place) or self._examined())
 
     def diagnose(self) -> "Diagnosis":
         """Examine the store and return what was found, whatever that is.
@@ -214,16 +271,6 @@ class Connection:
         here = self._opened.get(os.getpid())
         return here.access if here is not None else self.access
 
-    @contextmanager
-    def _turn(self, lock: threading.Lock, doing: str) -> Iterator[None]:
-        """Wait for the threads before us, though no longer than a call may take."""
-        if not lock.acquire(timeout=self.patience.seconds):
-            raise ContentionError(f"other threads kept {doing}; nothing was written, try later")
-        try:
-            yield
-        finally:
-            lock.release()
-
     @property
     def _here(self) -> "_Here":
         pid = os.getpid()
@@ -241,7 +288,8 @@ class Connection:
                 f"this: {diagnosis.failed}. No document was written. Use S3, or a store that passes "
                 "`cf-data-tracker doctor`"
             )
-        return _proven.setdefault((endpoint, bucket), diagnosis.quoting)
+        _note_verdict((endpoint, bucket), diagnosis.quoting)
+        return diagnosis.quoting
 
 
 def _revision(document: Document | None) -> int:
@@ -256,7 +304,7 @@ class _Here:
     ) -> None:
         self.tally = MeteredTally(access.bucket)
         self._batches: Recent[Batch[Any, Any]] = Recent()
-        self.proving = threading.Lock()
+        self.proving = Turns()
         self.diagnosis: Diagnosis | None = None
         self.access = access
         self._client = client
@@ -337,7 +385,8 @@ class _Here:
 
         with self._opening:
             if self._client is None:
-                self._client = open_client(self.access)
-                endpoint_url = self.access.endpoint_url or foreign_endpoint(self._client)
+                client = open_client(self.access)
+                endpoint_url = self.access.endpoint_url or foreign_endpoint(client)
                 self.access = replace(self.access, endpoint_url=endpoint_url)
+                self._client = client  # last: an interrupt before it leaves nothing half done
             return self._client
