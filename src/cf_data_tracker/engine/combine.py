@@ -186,6 +186,7 @@ class _Combined(Commit[Sequence[T]], Generic[R, T]):
         self._zeal = 1.0  # what these looks make of the eagerness
         self._silences = 0  # requests without an answer
         self._braked = False  # whether it has waited to publish
+        self._publishable = True  # as far as is known: not what is no JSON, or more than an entry holds
         self._key = ""  # of the entry, once it may have been published
         self._published = False  # whether that was answered
         self._version: str | None = None
@@ -197,7 +198,7 @@ class _Combined(Commit[Sequence[T]], Generic[R, T]):
         return self._doubtful or bool(self._key)
 
     def attempt(self) -> Sequence[T]:
-        if not self._inbox.usable:
+        if not (self._inbox.usable and self._publishable):
             return self._alone()
         if self._published:
             return self._look_again()
@@ -210,7 +211,7 @@ class _Combined(Commit[Sequence[T]], Generic[R, T]):
             return signal.seconds
         if isinstance(signal, Unanswered):
             return self._after_silence(signal)
-        if not self._inbox.usable:
+        if not (self._inbox.usable and self._publishable):
             return super().pause(attempt, signal)
         return self._standing.pace * self._random() if self._key else 0.0
 
@@ -298,7 +299,10 @@ class _Combined(Commit[Sequence[T]], Generic[R, T]):
         except Unanswered as signal:
             self._key = key if signal.sent else self._key
             raise
-        except (StoreError, TypeError, ValueError, RecursionError):  # refused, or no JSON: the document will tell
+        except StoreError:  # the document will tell
+            return self._alone()
+        except (TypeError, ValueError, RecursionError):  # no JSON, or more than an entry holds
+            self._publishable = False
             return self._alone()
         self._key, self._published = key, True
         self._paced(began)
