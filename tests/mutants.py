@@ -419,7 +419,7 @@ MUTANTS: Final = (
         ),
         (
             "what was not deleted is never met again",
-            "                        self._done.pop(key, None)\n",
+            "                        _take_out(self._done, keys)\n",
             "                        pass\n",
         ),
         often=True,
@@ -454,7 +454,7 @@ MUTANTS: Final = (
         ),
         (
             "a body that is gone is taken for an empty one",
-            "return stored.body if isinstance(stored, Stored) else None",
+            "return stored.body if isinstance(stored, Stored) else _Lacking.GONE",
             'return stored.body if isinstance(stored, Stored) else b""',
         ),
         (
@@ -471,6 +471,41 @@ MUTANTS: Final = (
             "what others left behind is deleted and leaves a marker",
             "            self._engine.store.erase(key, stored.version)\n",
             "            self._engine.store.delete(key)\n",
+        ),
+        (
+            "an interrupt while a removal begins is the end of all removals",
+            "        return self.handed_over and not self.over\n",
+            "        return not self.over\n",
+        ),
+        (
+            "a removal is begun beside one that is under way",
+            "            removal.handed_over = True\n",
+            "",
+        ),
+        (
+            "bodies are fetched though those before are not answered",
+            "                if _Lacking.UNANSWERED in bodies.values():\n",
+            "                if False:\n",
+        ),
+        (
+            "a body that is not answered is fetched with each list",
+            "                self._postpone(key)\n",
+            "                pass\n",
+        ),
+        (
+            "a body is received however large it is",
+            "self._engine.store.read(key, most=MAX_PAYLOAD_BYTES)",
+            "self._engine.store.read(key)",
+        ),
+        (
+            "a list gives all that a thousand keys inflate to",
+            "            if size > MAX_LISTED_BYTES:\n",
+            "            if False:\n",
+        ),
+        (
+            "a list that was cut short is begun anew",
+            "                self._after = key\n                return\n",
+            "                return\n",
         ),
         (
             "what is being removed is given again",
@@ -561,6 +596,16 @@ MUTANTS: Final = (
             "an entry that was cut off is read",
             "    if not inflating.eof:\n",
             "    if False:\n",
+        ),
+        (
+            "an entry of any number of values is read",
+            " or sum(map(plain.count, (b\"[\", b\"{\", b\",\"))) > MAX_VALUES",
+            "",
+        ),
+        (
+            "what nobody will read is published",
+            "    _check_size(plain)\n    _check_depth(recordings)\n",
+            "",
         ),
         (
             "a key is measured in characters",
