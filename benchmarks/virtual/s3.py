@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from cf_data_tracker.store import ANYTHING, UNCHANGED, Answer, Conflict, Replacing, Unanswered, Written
+from cf_data_tracker.store import ANYTHING, UNCHANGED, Answer, Conflict, Replacing, Stored, Unanswered, Written
 from cf_data_tracker.stores.memory import MemoryStore
 from cf_data_tracker.stress.latency import Latency
 from virtual.world import World

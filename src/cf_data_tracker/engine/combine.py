@@ -10,6 +10,9 @@
 Contention is: to have lost a write that replaced what this commit had read (a stale cache is not), and again; or to
 have met others a moment ago; or to read that the last writer saw others waiting, which it notes beside the document.
 
+What a dead worker has left in a quiet document's inbox, where nobody combines, is taken in as well: the commit that
+makes a revision a multiple of 16 lists the inbox before its write.
+
 Whoever committed last has the newest ETag and is ahead of everybody else, who would have to read first. It leads: its
 next commits take the others along. It lists the inbox before its write where many wait, and every few writes, beside
 one and for the next, where few do: so nobody starves behind a worker that commits back to back.
@@ -94,6 +97,9 @@ class Tuning:
         growth_idle: The same, where the document has not changed since the look before.
         beside_every: Every how many commits in a row the inbox is listed beside the write.
         beside_crowd: The same, while others have been met lately.
+        due_every: Every how many revisions of a document the commit lists the inbox before its write, however quiet the
+            document is: what a dead worker has left there goes in then.
+        due_after: Not if this process has listed it so few revisions ago.
         ahead: From how many waiting entries on the leader lists before its write.
         brake: Seconds that a request for fewer requests (503) adds to the wait before publishing.
         brake_growth: By what factor it lengthens that wait.
@@ -113,6 +119,8 @@ class Tuning:
     growth_idle: float = 10.0
     beside_every: int = 4
     beside_crowd: int = 2
+    due_every: int = 16
+    due_after: int = 4
     ahead: int = 3
     brake: float = 0.1
     brake_growth: float = 1.5
@@ -132,6 +140,7 @@ class _Standing(Generic[R]):
     leading: bool = False  # whether the last commit to it, as far as is known, was ours
     streak: int = 0  # commits in a row, one right after the other, since the inbox was last listed
     found: Sequence[Entry[R]] = ()  # what was listed beside the last write, for the next one
+    listed: float = float("-inf")  # the revision that the commit built on which last listed the inbox
     met: float = float("-inf")  # when others were last met
     ended: float = float("-inf")  # when the last commit ended
     pace: float = 0.06  # how long a write takes, in seconds, smoothed; S3's median to begin with
@@ -192,6 +201,7 @@ class _Combined(Commit[Sequence[T]], Generic[R, T]):
         self._version: str | None = None
         if engine.surroundings.clock() - standing.ended > tuning.memory * standing.pace:
             standing.streak, standing.found, self._inbox.crowd = 0, (), 0  # all that was a while ago
+            standing.listed = float("-inf")
 
     @property
     def in_doubt(self) -> bool:
@@ -275,10 +285,18 @@ class _Combined(Commit[Sequence[T]], Generic[R, T]):
         if self._known():
             return super().attempt()
         found, standing.found = standing.found, ()
-        if standing.leading and self._inbox.crowd >= self._tuning.ahead:
+        if (standing.leading and self._inbox.crowd >= self._tuning.ahead) or self._is_due(base):
             return self._put(base, self._listed())
         standing.streak += 1
         return self._put(base, found, listed=False)
+
+    def _is_due(self, base: Snapshot) -> bool:
+        """Return whether it is this commit that is to look for what dead workers have left.
+
+        The revision decides, so the processes that commit need not know of each other, nor live for long.
+        """
+        revision, tuning = _revision(base), self._tuning
+        return (revision + 1) % tuning.due_every == 0 and revision - self._standing.listed > tuning.due_after
 
     def _alone(self) -> Sequence[T]:
         outcomes = super().attempt()
@@ -346,9 +364,9 @@ class _Combined(Commit[Sequence[T]], Generic[R, T]):
 
     # the write
 
-    def _put(self, base: Snapshot, entries: Sequence[Entry[R]], *, listed: bool = True) -> Sequence[T]:
+    def _put(self, base: Snapshot, entries: Sequence[Entry[R]] | None, *, listed: bool = True) -> Sequence[T]:
         """Write the document with our recordings and those of the entries, as far as they fit."""
-        taken = fitting(entries, len(self._recordings))
+        taken = fitting(entries or (), len(self._recordings))
         others = [recording for entry in taken for recording in entry.recordings]
         if others:
             grown, outcomes = self._ledger.record(base.document, [*others, *self._recordings])
@@ -360,20 +378,24 @@ class _Combined(Commit[Sequence[T]], Generic[R, T]):
         )
         listing = self._engine.surroundings.beside(self._listed) if beside else None
         began, seen = self._clock(), self._seen
+        found: Sequence[Entry[R]] | None = None
         try:
             written = self._write(document, base, self._note(taken))
         except Conflict:
             self._lost_to_others(seen=seen)
             raise
         finally:
-            found = listing() if listing is not None else ()
+            if listing is not None:
+                found = listing()
         self._paced(began)
         self._inbox.versioned = written.version is not None
         self._committed(base, document, taken)
         if beside:
-            self._found(found, taken)
+            self._found(found or (), taken)
         if listed or beside:
             self._standing.streak = 0
+        if found is not None or (listed and entries is not None):
+            self._standing.listed = _revision(base)
         if self._inbox.crowd:
             self._met_others()
         return outcomes[len(others) :]
@@ -381,11 +403,11 @@ class _Combined(Commit[Sequence[T]], Generic[R, T]):
     def _note(self, taken: Sequence[Entry[R]]) -> int:
         return max(len(taken), self._inbox.crowd, min(1, self._defeats))
 
-    def _listed(self) -> Sequence[Entry[R]]:
-        """List what waits there; nothing, where there is no answer: that is left to others."""
+    def _listed(self) -> Sequence[Entry[R]] | None:
+        """List what waits there; `None`, where there is no answer: that is left to others."""
         with suppress(Unanswered):
             return self._inbox.waiting(own=self._key)
-        return ()
+        return None
 
     def _found(self, found: Sequence[Entry[R]], taken: Sequence[Entry[R]]) -> None:
         keys = {entry.key for entry in taken}
@@ -439,6 +461,11 @@ class _Combined(Commit[Sequence[T]], Generic[R, T]):
 
     def _random(self) -> float:
         return self._engine.surroundings.random()
+
+
+def _revision(base: Snapshot) -> int:
+    revision: int = base.document.get("revision", 0) if base.document is not None else 0
+    return revision
 
 
 def _remembering(rule: Rule[Outcomes]) -> Rule[Outcomes]:
