@@ -566,6 +566,44 @@ MUTANTS: Final = (
         ),
     ),
     *_ways(
+        "engine/combine.py",
+        ("tests/simulation/test_exhaustive.py", "-k", "small_plan and dead"),
+        (
+            "what a dead worker left in a quiet document waits for ever",
+            " or self._is_due(base):\n",
+            ":\n",
+        ),
+        (
+            "whoever is due writes before it lists",
+            "        return (revision + 1) % tuning.due_every == 0",
+            "        return (revision + 1) % tuning.due_every == 9",
+        ),
+    ),
+    *_ways(
+        "engine/combine.py",
+        (*COMBINE, "-k", "Leftovers or TooLarge"),
+        (
+            "whoever has listed of late lists all the same",
+            " and revision - self._standing.listed > tuning.due_after\n",
+            "\n",
+        ),
+        (
+            "a list of long ago counts as one of late",
+            "            standing.listed = float(\"-inf\")\n",
+            "            standing.listed = float(\"inf\")\n",
+        ),
+        (
+            "a list whose entries were lost with the write counts",
+            "        found: Sequence[Entry[R]] | None = None\n",
+            "        found: Sequence[Entry[R]] | None = None\n        self._standing.listed = _revision(base)\n",
+        ),
+        (
+            "what is too large is sealed again with each attempt",
+            "            self._publishable = False\n",
+            "            pass\n",
+        ),
+    ),
+    *_ways(
         "engine/batch.py",
         THREADS,
         (

@@ -32,7 +32,7 @@ from cf_data_tracker.document import (
 from cf_data_tracker.engine.commit import Target
 from cf_data_tracker.errors import DeniedError, DocumentVanishedError, InvalidNameError, StoreError
 from cf_data_tracker.model import FileVersion, NewFile, Recorded
-from cf_data_tracker.names import clean_key, older_clean_key, raw_key
+from cf_data_tracker.names import clean_key, inbox_prefix, older_clean_key, raw_key
 from cf_data_tracker.rules.audit import (
     Content,
     Expected,
@@ -65,6 +65,22 @@ _Known: TypeAlias = Mapping[tuple[str, str, str], FileVersion]  # by table, file
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Waiting:
+    """What waits in the inbox of a document: recordings that workers have published, and nobody has committed yet.
+
+    While workers record, some always wait for a moment. What a dead worker left is committed by one of the next 32
+    commits or so.
+
+    Attributes:
+        entries: How many entries; each holds the recordings of one worker, one or more.
+        since: When the oldest of them was written, `YYYY-MM-DD HH:MM:SS` in UTC, by the store's clock; `None` for none.
+    """
+
+    entries: int
+    since: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Audit:
     """What an audit found.
 
@@ -79,6 +95,7 @@ class Audit:
         overwritten: How many versions are older ones of a file name, and their object holds the bytes of a newer one.
         young: How many objects without a record were left out since they are young.
         not_looked_at: Versions that are not in this bucket.
+        waiting: What waits in the document's inbox; `None` where the caller may not list that.
     """
 
     schema: str
@@ -91,6 +108,7 @@ class Audit:
     overwritten: int = 0
     young: int = 0
     not_looked_at: tuple[NotLookedAt, ...] = ()
+    waiting: Waiting | None = None
 
     @property
     def orphans(self) -> list[Finding]:
@@ -149,6 +167,16 @@ def audit(
     return _Auditor(connection, schema, deep=deep, on_progress=on_progress).audit(written_until)
 
 
+def waiting(connection: Connection, schema: str) -> Waiting | None:
+    """Return what waits in the inbox of a schema's document; see `Tracker.waiting`."""
+    listing = _Listing(connection, lambda _: None)
+    try:
+        written = [one.modified for one in listing.of(inbox_prefix(raw_key(schema)))]
+    except DeniedError:
+        return None
+    return Waiting(entries=len(written), since=utc(min(written)) if written else None)
+
+
 class _Auditor:
     def __init__(self, connection: Connection, schema: str, *, deep: bool, on_progress: OnProgress | None) -> None:
         self._connection = connection
@@ -181,6 +209,7 @@ class _Auditor:
             overwritten=seen.overwritten,
             young=len(seen.unrecorded) - len(orphans),
             not_looked_at=wanted.not_looked_at,
+            waiting=waiting(self._connection, self._schema),
         )
 
     def _compared(self, wanted: Expected) -> _Seen:

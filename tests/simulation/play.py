@@ -64,7 +64,7 @@ class Interleaving(Stage):
         self.plan = plan
         self.memory = Shelf(versioned=plan.versioned)
         self.book: Book[Any] = CleanBook(self.memory) if plan.clean else RawBook()
-        self.laws = Laws(self.book)
+        self.laws = Laws(self.book, plan.within)
         self.tape: list[Choice] = []
         self.befallen: Counter[str] = Counter()
         self.answers: Counter[str] = Counter()
@@ -403,6 +403,7 @@ class Interleaving(Stage):
         under_way = filter(self._can_land, self._late)  # what cannot land now never can: no ETag comes again
         late = frozenset(Counter((one.call.what, one.call.body, one.call.combines) for one in under_way).items())
         laws = (frozenset(self.laws.published), frozenset(self.laws.never), frozenset(self.laws.met.items()))
+        laws = (*laws, frozenset(self.laws.commits.items()))
         return hash(
             (there, workers, late, self._faults, laws, frozenset(self.laws.unfetched), frozenset(self._touched))
         )
