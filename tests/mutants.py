@@ -589,8 +589,8 @@ MUTANTS: Final = (
         ),
         (
             "a list of long ago counts as one of late",
-            "            standing.listed = float(\"-inf\")\n",
-            "            standing.listed = float(\"inf\")\n",
+            '            standing.listed = float("-inf")\n',
+            '            standing.listed = float("inf")\n',
         ),
         (
             "a list whose entries were lost with the write counts",
@@ -637,7 +637,7 @@ MUTANTS: Final = (
         ),
         (
             "an entry of any number of values is read",
-            " or sum(map(plain.count, (b\"[\", b\"{\", b\",\"))) > MAX_VALUES",
+            ' or sum(map(plain.count, (b"[", b"{", b","))) > MAX_VALUES',
             "",
         ),
         (

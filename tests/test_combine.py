@@ -24,6 +24,7 @@ from cf_data_tracker import entries
 from cf_data_tracker.clean import CleanTracker
 from cf_data_tracker.connection import Connection, beside
 from cf_data_tracker.document import Document, versions_of
+from cf_data_tracker.engine import inbox as inbox_module
 from cf_data_tracker.engine.combine import (
     MAX_BYTES,
     MAX_OWN,
@@ -35,7 +36,6 @@ from cf_data_tracker.engine.combine import (
     Tuning,
     fitting,
 )
-from cf_data_tracker.engine import inbox as inbox_module
 from cf_data_tracker.engine.commit import Engine, Patience, Surroundings
 from cf_data_tracker.entries import Entry, Identified, sealed
 from cf_data_tracker.errors import (
@@ -943,7 +943,9 @@ class TestLeftovers:
         world = begun(versioned=versioned)
         for number in range(begun_at - 1):
             Worker(world).record_alone(f"early {number}")
-        world.leave("left", location="".join(random.Random(1).choices("0123456789abcdef", k=1900)) if large else "s3://raw/x")
+        world.leave(
+            "left", location="".join(random.Random(1).choices("0123456789abcdef", k=1900)) if large else "s3://raw/x"
+        )
         for number in range(16):
             world.now += QUIET
             Worker(world).record(f"{number}")
@@ -971,7 +973,7 @@ class TestLeftovers:
         worker = Worker(begun())
         for number in range(64):
             worker.record(f"{number}")
-        assert 16 == worker.requests().count("list")
+        assert ["read", *["write", "write", "write", "list", "write"] * 16] == worker.requests()
 
     def test_what_was_found_in_time_goes_in(self) -> None:
         """It was listed beside a write, for the next one, which does not list again."""

@@ -305,7 +305,7 @@ class TestDamage:
     @pytest.mark.parametrize("text", ["[" + "{}," * 700_000 + "{}]", "[" + "[]," * 125_000 + "[]]", "[" * 250_001])
     def test_a_bomb_of_many_values_is_not_read(self, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
         """A few bytes each, they take many times as much memory when they are read."""
-        monkeypatch.setattr(entries.json, "loads", None)
+        monkeypatch.setattr(json, "loads", None)
         with pytest.raises(UnreadableError, match="too large"):
             opened(*sealed_text(text), as_note)
 

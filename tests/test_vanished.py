@@ -120,7 +120,7 @@ CLEAN_CALLS: Final[dict[str, Call]] = {
 def test_a_deleted_raw_document_is_missed_in_a_new_process(begin: Callable[[], Process], call: Call) -> None:
     """Nothing begins again at version 1, and no question is answered as if nothing had been recorded."""
     begin().raw.delete(raw_key("vitals"))
-    with pytest.raises(DocumentVanishedError, match="Restore it .* delete its delete marker and all its earlier vers"):
+    with pytest.raises(DocumentVanishedError, match=r"Restore it .* delete its delete marker and all its earlier vers"):
         call(begin())
 
 

@@ -1,6 +1,6 @@
 """The tracker against its bucket: one listing, merged with the document as it comes.
 
-A request for every 1,000 objects, and one more for each object whose ETag is not the recorded one. What is held in
+A request for every 1,000 objects and the inbox, and one more for each object whose ETag is not the recorded one. What is held in
 memory is the document and what is wrong, not the bucket.
 
 Workers may go on meanwhile. An object is there before it is recorded and stays, so of a version that was in the

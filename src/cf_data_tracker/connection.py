@@ -111,7 +111,9 @@ class Turns:
             try:
                 mailbox.get(timeout=seconds)
             except Empty:
-                raise ContentionError("other threads kept examining the store; nothing was written, try later") from None
+                raise ContentionError(
+                    "other threads kept examining the store; nothing was written, try later"
+                ) from None
 
     def _leave(self, mailbox: "SimpleQueue[None]") -> None:
         with self._lock:

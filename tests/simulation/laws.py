@@ -7,7 +7,7 @@ replay     the recordings, put one by one through the rules in the order in whic
 answers    each is true of the document at some time during the call; a new number is higher than those before, and
            came after all that had been acknowledged when the call began
 entries    each that was published is in the document after two commits that listed the inbox, or earlier
-leftovers  each is in the document after so many commits as the plan says, whoever its publisher was and whether it lives
+leftovers  each is in the document after so many commits as the plan says, whether its publisher lives or not
 the end    nothing is left in the inbox, and nothing is left out
 
 The first law that is broken ends the run.

@@ -283,8 +283,8 @@ class Inbox(Generic[R]):
 
     def _leave_alone(self, key: str) -> None:
         LOG.warning(
-            "%s is larger than an inbox entry may be (4 MiB), and is left where it is: no worker has published it. Look "
-            "at it, then delete it",
+            "%s is larger than an inbox entry may be (4 MiB), and is left where it is: no worker has published it. "
+            "Look at it, then delete it",
             self._engine.store.location(key),
         )
         self._note_done(key)
