@@ -988,18 +988,20 @@ class TestLeftovers:
         assert 16 == world.document["revision"]
 
     def test_a_list_whose_entries_were_lost_with_the_write_does_not_count(self) -> None:
-        """The commit after the one that beat it looks again when it is due."""
+        """What it had found is lost as well: the commit that is due lists again."""
         world = begun()
-        for number in range(14):
-            Worker(world).record_alone(f"early {number}")
-        worker = Worker(world)
+        Worker(world).record_alone("early")
+        worker = Worker(world, FatefulStore(world, lists=[*[Fate.ANSWERED] * 3, Fate.LOST]))
+        for number in range(11):
+            worker.record(f"{number}")
+        worker.requests()
+        world.leave("left")
         worker.lose_to("rival")
         worker.record("a")
-        assert ["read", "list", "write", "read", "write"] == worker.requests()
-        world.leave("left")
-        for number in range(15):
-            world.now += QUIET
-            worker.record(f"{number}")
+        assert ["list", "write", "read", "list", "write"] == worker.requests()
+        assert 15 == world.document["revision"]
+        worker.record("b")
+        assert ["list", "write", "delete"] == worker.requests()
         assert "left" in world.files
 
     def test_without_an_answer_the_next_that_is_due_looks(self) -> None:

@@ -1,7 +1,7 @@
 """The tracker against its bucket: one listing, merged with the document as it comes.
 
-A request for every 1,000 objects and the inbox, and one more for each object whose ETag is not the recorded one. What is held in
-memory is the document and what is wrong, not the bucket.
+A request for every 1,000 objects, one for the inbox, and one more for each object whose ETag is not the recorded one.
+What is held in memory is the document and what is wrong, not the bucket.
 
 Workers may go on meanwhile. An object is there before it is recorded and stays, so of a version that was in the
 document before the listing began, the listing shows the object. And an object without a record may have got one since:
