@@ -221,9 +221,10 @@ class _Combined(Commit[Sequence[T]], Generic[R, T]):
             return signal.seconds
         if isinstance(signal, Unanswered):
             return self._after_silence(signal)
-        if not (self._inbox.usable and self._publishable):
+        if not self._inbox.usable:
             return super().pause(attempt, signal)
-        return self._standing.pace * self._random() if self._key else 0.0
+        # What cannot be published has to win against a leader that writes without a break: it tries as often.
+        return self._standing.pace * self._random() if self._key or not self._publishable else 0.0
 
     def unknown(self, error: DocumentVanishedError | StoreError) -> TrackerError:
         if not self._key or not isinstance(error, DocumentVanishedError):
