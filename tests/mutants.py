@@ -666,8 +666,8 @@ MUTANTS: Final = (
         VANISHED,
         (
             "a deleted document is begun anew by a new process",
-            "        if is_deleted or self.carried.knows(key):\n",
-            "        if self.carried.knows(key):\n",
+            "was_there=known or answer is DELETED)",
+            "was_there=known)",
         ),
     ),
     *_ways(

@@ -212,12 +212,14 @@ class Engine:
             DocumentVanishedError: As `read` raises.
             Unanswered: No answer.
         """
+        # Asked before the read: another thread may see the document come while an answer of "nothing" is on its way.
+        known = self.carried.knows(target.key)
         carried = self.carried.get(target.key) or ABSENT
         answer = self.store.read(target.key, unless=carried.etag)
         if answer is UNCHANGED:
             return carried
         if answer is None or answer is DELETED:
-            return self._absent(target.key, is_deleted=answer is DELETED)
+            return self._absent(target.key, was_there=known or answer is DELETED)
         snapshot = Snapshot(self._parsed(target, answer.body), answer.etag, answer.waiting)
         self.carried.put(target.key, snapshot, len(answer.body))
         return snapshot
@@ -316,8 +318,8 @@ class Engine:
 
         return stop
 
-    def _absent(self, key: str, *, is_deleted: bool) -> Snapshot:
-        if is_deleted or self.carried.knows(key):
+    def _absent(self, key: str, *, was_there: bool) -> Snapshot:
+        if was_there:
             raise vanished(self.store.location(key))
         return ABSENT
 
