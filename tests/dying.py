@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from cf_data_tracker.model import NewFile
     from cf_data_tracker.stats import Stats
-    from cf_data_tracker.store import Replacing, Store, Stored, Unchanged, Written
+    from cf_data_tracker.store import Answer, Replacing, Store, Written
 
 INBOX: Final = f"{INTERNAL_PREFIX}inbox/"
 
@@ -80,9 +80,9 @@ class Passed:
         """Return where the object is."""
         return self.store.location(key)
 
-    def read(self, key: str, *, unless: str | None = None) -> Stored | Unchanged | None:
+    def read(self, key: str, *, unless: str | None = None, most: int | None = None) -> Answer:
         """Read."""
-        return self.store.read(key, unless=unless)
+        return self.store.read(key, unless=unless, most=most)
 
     def write(self, key: str, body: bytes, *, replacing: Replacing, waiting: int = 0) -> Written:
         """Write."""

@@ -7,7 +7,7 @@ from typing import Final, TypeVar, cast
 
 from cf_data_tracker.errors import DocumentVanishedError, ReadDeniedError, StoreError
 from cf_data_tracker.names import INTERNAL_PREFIX
-from cf_data_tracker.store import Conflict, Head, Objects, Replacing, Store, Stored, Unanswered, Unchanged, Written
+from cf_data_tracker.store import Answer, Conflict, Head, Objects, Replacing, Store, Unanswered, Written
 
 T = TypeVar("T")
 
@@ -66,9 +66,9 @@ class FatefulStore:
         """Look at a file, which is no call to the store of documents."""
         return cast("Objects", self._store).head(key)
 
-    def read(self, key: str, *, unless: str | None = None) -> Stored | Unchanged | None:
+    def read(self, key: str, *, unless: str | None = None, most: int | None = None) -> Answer:
         """Read as the next fate of reads has it."""
-        return self._met("read", lambda: self._store.read(key, unless=unless))
+        return self._met("read", lambda: self._store.read(key, unless=unless, most=most))
 
     def write(self, key: str, body: bytes, *, replacing: Replacing, waiting: int = 0) -> Written:
         """Write as the next fate of writes has it, or, into an inbox, that of publishes."""

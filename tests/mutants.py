@@ -83,6 +83,8 @@ COMBINE: Final = ("tests/test_combine.py",)
 INBOX: Final = ("tests/test_inbox.py",)
 BATCH: Final = ("tests/test_batch.py", "-k", "not server")
 ENTRIES: Final = ("tests/test_entries.py",)
+RECENT: Final = ("tests/test_recent.py",)
+VANISHED: Final = ("tests/test_vanished.py", "-k", "not server")
 RAW_RULES: Final = ("tests/test_raw_rules.py",)
 RAW_RULES_IN_SHORT: Final = (*RAW_RULES, "-k", "numbers_are or recording_again or shares_no_list or one_revision")
 CLEAN_RULES: Final = ("tests/test_clean_rules.py",)
@@ -136,16 +138,16 @@ MUTANTS: Final = (
         ),
         (
             "a document is carried before it is written",
-            "        written = self.store.write(key, to_bytes(document), replacing=base.etag, waiting=waiting)\n",
+            "        written = self.store.write(key, body, replacing=base.etag, waiting=waiting)\n",
             (
-                "        self._carry(key, Snapshot(document, base.etag, waiting))\n"
-                "        written = self.store.write(key, to_bytes(document), replacing=base.etag, waiting=waiting)\n"
+                "        self.carried.put(key, Snapshot(document, base.etag, waiting), len(body))\n"
+                "        written = self.store.write(key, body, replacing=base.etag, waiting=waiting)\n"
             ),
         ),
         (
             "a vanished document is started anew",
             "            raise vanished(self.store.location(key))\n        return ABSENT\n",
-            "            del self.carried[key]\n        return ABSENT\n",
+            "            self.carried.clear()\n        return ABSENT\n",
         ),
         (
             "rubbish is taken for an empty document",
@@ -418,7 +420,7 @@ MUTANTS: Final = (
         ),
         (
             "what was not deleted is never met again",
-            "                        self._done.pop(key, None)\n",
+            "                        _take_out(self._done, keys)\n",
             "                        pass\n",
         ),
         often=True,
@@ -453,7 +455,7 @@ MUTANTS: Final = (
         ),
         (
             "a body that is gone is taken for an empty one",
-            "return stored.body if isinstance(stored, Stored) else None",
+            "return stored.body if isinstance(stored, Stored) else _Lacking.GONE",
             'return stored.body if isinstance(stored, Stored) else b""',
         ),
         (
@@ -470,6 +472,41 @@ MUTANTS: Final = (
             "what others left behind is deleted and leaves a marker",
             "            self._engine.store.erase(key, stored.version)\n",
             "            self._engine.store.delete(key)\n",
+        ),
+        (
+            "an interrupt while a removal begins is the end of all removals",
+            "        return self.handed_over and not self.over\n",
+            "        return not self.over\n",
+        ),
+        (
+            "a removal is begun beside one that is under way",
+            "            removal.handed_over = True\n",
+            "",
+        ),
+        (
+            "bodies are fetched though those before are not answered",
+            "                if _Lacking.UNANSWERED in bodies.values():\n",
+            "                if False:\n",
+        ),
+        (
+            "a body that is not answered is fetched with each list",
+            "                self._postpone(key)\n",
+            "                pass\n",
+        ),
+        (
+            "a body is received however large it is",
+            "self._engine.store.read(key, most=MAX_PAYLOAD_BYTES)",
+            "self._engine.store.read(key)",
+        ),
+        (
+            "a list gives all that a thousand keys inflate to",
+            "            if size > MAX_LISTED_BYTES:\n",
+            "            if False:\n",
+        ),
+        (
+            "a list that was cut short is begun anew",
+            "                self._after = key\n                return\n",
+            "                return\n",
         ),
         (
             "what is being removed is given again",
@@ -530,6 +567,44 @@ MUTANTS: Final = (
         ),
     ),
     *_ways(
+        "engine/combine.py",
+        ("tests/simulation/test_exhaustive.py", "-k", "small_plan and dead"),
+        (
+            "what a dead worker left in a quiet document waits for ever",
+            " or self._is_due(base):\n",
+            ":\n",
+        ),
+        (
+            "whoever is due writes before it lists",
+            "        return (revision + 1) % tuning.due_every == 0",
+            "        return (revision + 1) % tuning.due_every == 9",
+        ),
+    ),
+    *_ways(
+        "engine/combine.py",
+        (*COMBINE, "-k", "Leftovers or TooLarge"),
+        (
+            "whoever has listed of late lists all the same",
+            " and revision - self._standing.listed > tuning.due_after\n",
+            "\n",
+        ),
+        (
+            "a list of long ago counts as one of late",
+            '            standing.listed = float("-inf")\n',
+            '            standing.listed = float("inf")\n',
+        ),
+        (
+            "a list whose entries were lost with the write counts",
+            "        found: Sequence[Entry[R]] | None = None\n",
+            "        found: Sequence[Entry[R]] | None = None\n        self._standing.listed = _revision(base)\n",
+        ),
+        (
+            "what is too large is sealed again with each attempt",
+            "            self._publishable = False\n",
+            "            pass\n",
+        ),
+    ),
+    *_ways(
         "engine/batch.py",
         THREADS,
         (
@@ -562,6 +637,16 @@ MUTANTS: Final = (
             "    if False:\n",
         ),
         (
+            "an entry of any number of values is read",
+            ' or sum(map(plain.count, (b"[", b"{", b","))) > MAX_VALUES',
+            "",
+        ),
+        (
+            "what nobody will read is published",
+            "    _check_size(plain)\n    _check_depth(recordings)\n",
+            "",
+        ),
+        (
             "a key is measured in characters",
             "if len(full.encode()) <= MAX_KEY_BYTES",
             "if len(full) <= MAX_KEY_BYTES",
@@ -576,6 +661,50 @@ MUTANTS: Final = (
             "zlib.error, RecursionError, TrackerError) as error:",
             "zlib.error, RecursionError) as error:",
         ),
+    ),
+    *_ways(
+        "engine/commit.py",
+        VANISHED,
+        (
+            "a deleted document is begun anew by a new process",
+            "was_there=known or answer is DELETED)",
+            "was_there=known)",
+        ),
+    ),
+    *_ways(
+        "engine/recent.py",
+        RECENT,
+        (
+            "a document that is carried no more is not known to have been there",
+            "        return key in self._known\n",
+            "        return key in self._values\n",
+        ),
+        (
+            "what is carried grows with every document",
+            "len(self._values) > self._documents or",
+            "False or",
+        ),
+        (
+            "documents are carried however large they are",
+            "self._bytes() > self._most)",
+            "False)",
+        ),
+        (
+            "a large document is read for each recording",
+            "(len(self._values) > 1 and self._bytes()",
+            "(self._bytes()",
+        ),
+        (
+            "a batch that threads wait in is forgotten",
+            "            value = self._held.get(key)\n",
+            "            value = self._kept.get(key)\n",
+        ),
+        (
+            "what was used first is kept",
+            "            self._kept.move_to_end(key)\n",
+            "            self._kept.move_to_end(key, last=False)\n",
+        ),
+        often=True,
     ),
     *_ways(
         "engine/batch.py",

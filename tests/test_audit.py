@@ -12,15 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cf_data_tracker.audit import Audit
+from cf_data_tracker.audit import Audit, Waiting
 from cf_data_tracker.connection import Connection
 from cf_data_tracker.document import to_bytes
-from cf_data_tracker.errors import DocumentVanishedError, InvalidNameError, ReadDeniedError, StoreError
+from cf_data_tracker.errors import DeniedError, DocumentVanishedError, InvalidNameError, ReadDeniedError, StoreError
 from cf_data_tracker.model import NewFile
-from cf_data_tracker.names import clean_key, older_clean_key
+from cf_data_tracker.names import clean_key, inbox_prefix, older_clean_key
 from cf_data_tracker.rules.audit import Finding
 from cf_data_tracker.settings import Access
-from cf_data_tracker.store import ANYTHING, Content, Head, Page
+from cf_data_tracker.store import ANYTHING, DELETED, Answer, Content, Head, Page
 from cf_data_tracker.stores.memory import MemoryStore
 from cf_data_tracker.tracker import Tracker
 from conftest import connection_to
@@ -32,6 +32,15 @@ if TYPE_CHECKING:
 HOME = "memory://"
 DAY = 1_700_000_000.0
 """2023-11-14 22:13:20."""
+
+
+class Silent(MemoryStore):
+    """A bucket that does not say that an object was deleted."""
+
+    def read(self, key: str, *, unless: str | None = None, most: int | None = None) -> Answer:
+        """Read the object."""
+        answer = super().read(key, unless=unless, most=most)
+        return None if answer is DELETED else answer
 
 
 class Bucket(MemoryStore):
@@ -114,9 +123,8 @@ def test_nothing_is_found_where_all_is_well(bucket: Bucket, tracker: Tracker) ->
         record(tracker, file)
     for own in (clean_key("vitals"), "vitals/births/", "vitals2/x", "_cf_tracker/x"):
         bucket.put(own, to_bytes({"schema_name": "vitals", "tables": {}}))
-    assert Audit(schema="vitals", tracked=True, revision=2, versions=2, objects=2, not_compared=2) == tracker.audit(
-        "vitals"
-    )
+    expected = Audit(schema="vitals", tracked=True, revision=2, versions=2, objects=2, not_compared=2)
+    assert replace(expected, waiting=Waiting(entries=0, since=None)) == tracker.audit("vitals")
 
 
 def test_a_version_without_an_object_is_found(bucket: Bucket, tracker: Tracker) -> None:
@@ -393,7 +401,8 @@ def test_clean_files_are_known_by_any_of_their_names(bucket: Bucket, tracker: Tr
 
 def test_a_schema_that_is_not_tracked_may_have_objects(bucket: Bucket, tracker: Tracker) -> None:
     """All of them are orphans then; and there may be none."""
-    assert Audit(schema="vitals", tracked=False) == tracker.audit("vitals")
+    nothing = Audit(schema="vitals", tracked=False, waiting=Waiting(entries=0, since=None))
+    assert nothing == tracker.audit("vitals")
     bucket.put(key_of())
     audit = tracker.audit("vitals")
     assert (False, None, {key_of(): "orphan"}) == (audit.tracked, audit.revision, kinds(audit))
@@ -459,7 +468,7 @@ class TestRequests:
         told: list[int] = []
         assert 2001 == len(tracker.audit("vitals", on_progress=told.append).orphans)
         assert [1000, 1000, 1] == told
-        assert {"read": 2, "list": 3} == tracker.stats.requests
+        assert {"read": 2, "list": 3 + 1} == tracker.stats.requests  # and one of the inbox
 
     @pytest.mark.parametrize(
         ("numbers", "pages"),
@@ -485,7 +494,7 @@ class TestRequests:
         tracker.record_many(files)
         audit = tracker.audit("vitals")
         assert ((), len(files)) == (audit.findings, audit.not_compared)
-        assert 1 + pages == tracker.stats.requests["list"]  # one for the prefix, where nothing is
+        assert 2 + pages == tracker.stats.requests["list"]  # one for the prefix, where nothing is, and the inbox
 
     def test_behind_a_crowd(self, bucket: Bucket, tracker: Tracker) -> None:
         """A key is found that more than a page of others stands before, however near its neighbour is."""
@@ -496,7 +505,7 @@ class TestRequests:
             record(tracker, key.replace("/", "-"), s3_location=f"{HOME}{key}")
         record(tracker, "none", s3_location=f"{HOME}data/xë")
         assert {"data/xë": "missing"} == kinds(tracker.audit("vitals"))
-        assert 1 + 3 == tracker.stats.requests["list"]  # the crowd is not paged through
+        assert 2 + 3 == tracker.stats.requests["list"]  # the crowd is not paged through; one is of the inbox
 
 
 KEYS = st.sampled_from(
@@ -519,12 +528,56 @@ def test_an_audit_finds_what_a_look_at_each_would(recorded: dict[str, int], ther
     assert expected == kinds(tracker.audit("vitals"))
 
 
+class TestWaiting:
+    """What workers have published, and nobody has committed."""
+
+    def test_nothing_waits(self, tracker: Tracker) -> None:
+        """As ever in a quiet schema."""
+        record(tracker)
+        assert Waiting(entries=0, since=None) == tracker.waiting("vitals") == tracker.audit("vitals").waiting
+
+    def test_entries_are_counted_and_the_oldest_is_dated(self, bucket: Bucket, tracker: Tracker) -> None:
+        """It is no finding; those of other schemas, and of clean documents, are not counted."""
+        bucket.put(key_of("a.zip"))
+        record(tracker)
+        for number in range(1001):
+            bucket.put(f"{inbox_prefix('vitals/vitals_version_info.json')}{number:04}")
+            bucket.time += 1 if number == 0 else 0
+        bucket.put(inbox_prefix("other/other_version_info.json") + "0")
+        bucket.put(inbox_prefix("vitals/vitals_clean_version_info.json") + "0")
+        expected = Waiting(entries=1001, since="2023-11-14 22:13:20")
+        assert expected == tracker.waiting("vitals")
+        audit = tracker.audit("vitals")
+        assert (expected, ()) == (audit.waiting, audit.findings)
+
+    def test_who_may_not_list_does_not_know(
+        self, bucket: Bucket, tracker: Tracker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """That is no error."""
+
+        def denied(prefix: str, *, after: str = "") -> Page:
+            raise DeniedError(f"{prefix}{after}")
+
+        monkeypatch.setattr(bucket, "page", denied)
+        assert tracker.waiting("vitals") is None
+
+
 class TestRecordingOrphans:
     """Objects without a record are taken in as what they are."""
 
     def test_a_vanished_document_is_restored_first(self) -> None:
         """Where the bucket keeps what the document was, a new one would give other numbers: that is an error."""
         bucket = MemoryStore(versioned=True)
+        bucket.write(key_of(), b"first", replacing=None)
+        record(tracker_over(bucket))
+        bucket.delete("vitals/vitals_version_info.json")
+        other = tracker_over(bucket)
+        with pytest.raises(DocumentVanishedError, match="Restore it"):
+            other.audit("vitals")
+
+    def test_so_it_is_where_the_store_does_not_say_that_it_was_deleted(self) -> None:
+        """The versions that it keeps show it."""
+        bucket = Silent(versioned=True)
         bucket.write(key_of(), b"first", replacing=None)
         record(tracker_over(bucket))
         bucket.delete("vitals/vitals_version_info.json")

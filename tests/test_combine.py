@@ -20,9 +20,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cf_data_tracker import entries
 from cf_data_tracker.clean import CleanTracker
 from cf_data_tracker.connection import Connection, beside
 from cf_data_tracker.document import Document, versions_of
+from cf_data_tracker.engine import inbox as inbox_module
 from cf_data_tracker.engine.combine import (
     MAX_BYTES,
     MAX_OWN,
@@ -48,7 +50,7 @@ from cf_data_tracker.model import CleanRecord, CleanRecorded, NewFile, Recorded,
 from cf_data_tracker.names import aside_key, clean_key, inbox_prefix, raw_key
 from cf_data_tracker.settings import Access
 from cf_data_tracker.stats import Stats, Tally
-from cf_data_tracker.store import ANYTHING, Replacing, Stored, Unchanged, Written
+from cf_data_tracker.store import ANYTHING, Answer, Replacing, Stored, Written
 from cf_data_tracker.stores.memory import MemoryStore
 from cf_data_tracker.tracker import Tracker, raw_ledger
 from fates import Fate, FatefulStore
@@ -124,10 +126,10 @@ class World(MemoryStore):
         MemoryStore.write(self, key, body, replacing=ANYTHING)
         return key
 
-    def read(self, key: str, *, unless: str | None = None) -> Stored | Unchanged | None:
+    def read(self, key: str, *, unless: str | None = None, most: int | None = None) -> Answer:
         """Read in the time that it takes."""
         self.now += 0.03
-        return super().read(key, unless=unless)
+        return super().read(key, unless=unless, most=most)
 
     def write(self, key: str, body: bytes, *, replacing: Replacing, waiting: int = 0) -> Written:
         """Write in the time that it takes."""
@@ -927,6 +929,104 @@ class TestLeftovers:
         assert MemoryStore.read(world, aside_key(bad)) is not None
         assert 1 == len(caplog.records)
 
+    @pytest.mark.parametrize("large", [False, True])
+    @pytest.mark.parametrize("versioned", [False, True])
+    @pytest.mark.parametrize("begun_at", [1, 7, 15, 16])
+    def test_in_a_quiet_document_it_is_recorded_by_the_sixteenth_commit(
+        self,
+        begun_at: int,
+        *,
+        versioned: bool,
+        large: bool,
+    ) -> None:
+        """Processes that record once and are gone, however long after each other; and then it is removed."""
+        world = begun(versioned=versioned)
+        for number in range(begun_at - 1):
+            Worker(world).record_alone(f"early {number}")
+        world.leave(
+            "left", location="".join(random.Random(1).choices("0123456789abcdef", k=1900)) if large else "s3://raw/x"
+        )
+        for number in range(16):
+            world.now += QUIET
+            Worker(world).record(f"{number}")
+        assert "left" in world.files
+        for number in range(16, 32):
+            world.now += QUIET
+            Worker(world).record(f"{number}")
+        assert [] == world.inbox == world.markers
+
+    def test_so_it_is_by_a_process_that_goes_on_alone(self) -> None:
+        """However long it rests; it costs one LIST in sixteen commits."""
+        world = begun()
+        worker = Worker(world)
+        world.leave("left")
+        for number in range(32):
+            world.now += QUIET
+            worker.record(f"{number}")
+        assert "left" in world.files[:17]
+        assert [] == world.inbox
+        calls = worker.requests()
+        assert (1, 32, 2) == (calls.count("read"), calls.count("write"), calls.count("list"))
+
+    def test_a_list_in_time_makes_up_for_it(self) -> None:
+        """A worker that records back to back lists beside every fourth write anyway, and does no more than that."""
+        worker = Worker(begun())
+        for number in range(64):
+            worker.record(f"{number}")
+        assert ["read", *["write", "write", "write", "list", "write"] * 16] == worker.requests()
+
+    def test_what_was_found_in_time_goes_in(self) -> None:
+        """It was listed beside a write, for the next one, which does not list again."""
+        world = begun()
+        worker = Worker(world)
+        for number in range(10):
+            worker.record(f"{number}")
+        world.leave("left")
+        for number in range(10, 15):
+            worker.record(f"{number}")
+        assert "left" in world.files
+        assert 16 == world.document["revision"]
+
+    def test_a_list_whose_entries_were_lost_with_the_write_does_not_count(self) -> None:
+        """What it had found is lost as well: the commit that is due lists again."""
+        world = begun()
+        Worker(world).record_alone("early")
+        worker = Worker(world, FatefulStore(world, lists=[*[Fate.ANSWERED] * 3, Fate.LOST]))
+        for number in range(11):
+            worker.record(f"{number}")
+        worker.requests()
+        world.leave("left")
+        worker.lose_to("rival")
+        worker.record("a")
+        assert ["list", "write", "read", "list", "write"] == worker.requests()
+        assert 15 == world.document["revision"]
+        worker.record("b")
+        assert ["list", "write", "delete"] == worker.requests()
+        assert "left" in world.files
+
+    def test_without_an_answer_the_next_that_is_due_looks(self) -> None:
+        """A LIST without an answer holds up nobody."""
+        world = begun()
+        for number in range(14):
+            Worker(world).record_alone(f"early {number}")
+        world.leave("left")
+        worker = Worker(world, FatefulStore(world, lists=[Fate.LOST]))
+        worker.record("a")
+        assert "left" not in world.files
+        for number in range(16):
+            worker.record(f"{number}")
+        assert "left" in world.files
+
+    def test_a_document_without_a_revision_is_not_due(self) -> None:
+        """The earlier package wrote it: the first recording costs what it costs anywhere, and so does the second."""
+        world = begun()
+        document = {key: value for key, value in world.document.items() if key != "revision"}
+        world.write(KEY, json.dumps(document).encode(), replacing=ANYTHING)
+        worker = Worker(world)
+        worker.record("a")
+        worker.record("b")
+        assert ["read", "write", "write"] == worker.requests()
+
     def test_one_for_another_schema_is_not_seen(self) -> None:
         """The inbox of `vital` is not that of `vitals`, though one name begins with the other."""
         world = begun()
@@ -1099,6 +1199,82 @@ class TestBounds:
         assert 1 + 3000 + 8 == len(world.files)
         assert 3000 == worker.stats.combined
         assert [] == world.markers
+
+
+class TestTooLarge:
+    """More than an entry may hold is not published: it goes by plain compare-and-swap."""
+
+    @pytest.fixture(autouse=True)
+    def small_entries(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Let an entry hold a few recordings only."""
+        monkeypatch.setattr(entries, "MAX_VALUES", 40)
+
+    def test_it_is_recorded_by_itself(self) -> None:
+        """All of it in one commit, under contention too; nothing of it is in the inbox at any time."""
+        world = begun()
+        worker = Worker(world, tuning=PUSHY)
+        files = [f"{number}" for number in range(30)]
+        worker.lose_to(*(f"rival {number}" for number in range(5)))
+        assert [True] * 30 == [done.created for done in worker.record(*files)]
+        assert ["read", *["write", "read"] * 5, "write"] == worker.requests()
+        assert 7 == world.document["revision"]
+
+    def test_it_tries_as_often_as_a_leader_writes(self) -> None:
+        """Its waits do not grow: it would seldom win against one that writes without a break."""
+        world = begun()
+        worker = Worker(world, tuning=PUSHY)
+        worker.lose_to(*(f"rival {number}" for number in range(10)))
+        worker.record(*(f"{number}" for number in range(30)))
+        assert [pytest.approx(0.03)] * 10 == worker.waits
+
+    def test_it_is_sealed_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """That it is too large is not found out again with each attempt."""
+        sealing: list[object] = []
+
+        def counted_sealed(prefix: str, recordings: Sequence[object]) -> tuple[str, bytes]:
+            sealing.append(recordings)
+            return sealed(prefix, recordings)
+
+        monkeypatch.setattr(inbox_module, "sealed", counted_sealed)
+        worker = Worker(begun(), tuning=PUSHY)
+        worker.lose_to("rival 1", "rival 2", "rival 3")
+        worker.record(*(f"{number}" for number in range(30)))
+        assert 1 == len(sealing)
+
+    @pytest.mark.parametrize("fate", [Fate.ANSWER_LOST, Fate.LOST, Fate.LATE])
+    def test_its_lost_answers_are_looked_into(self, fate: Fate) -> None:
+        """As anybody's."""
+        world = begun()
+        store = FatefulStore(world, writes=[fate])
+        worker = Worker(world, store, tuning=PUSHY)
+        assert [True] * 30 == [done.created for done in worker.record(*(f"{number}" for number in range(30)))]
+        store.catch_up()
+        assert 31 == len(world.files)
+
+    def test_it_comes_to_an_end_among_many_that_combine(self) -> None:
+        """Threads that record back to back, each its own process, hold up nobody for ever."""
+        world = MemoryStore()
+        stop = threading.Event()
+        surroundings = Surroundings(clock=time.monotonic, sleep=doze, random=random.random, beside=beside)
+
+        def busy(number: int) -> None:
+            combiner = Combiner(Engine(world, Tally(), PATIENCE, surroundings))
+            for file in count():
+                if stop.is_set():
+                    return
+                combiner.commit(LEDGER, [of(f"{number}-{file}")])
+
+        threads = [threading.Thread(target=busy, args=(number,)) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        combiner = Combiner(Engine(world, Tally(), Patience(), surroundings), PUSHY)
+        outcomes = combiner.commit(LEDGER, [of(f"large {number}") for number in range(30)])
+        stop.set()
+        for thread in threads:
+            thread.join()
+        assert [True] * 30 == [done.created for done in outcomes]
+        numbers = [done.version for done in outcomes]
+        assert list(range(numbers[0], numbers[0] + 30)) == numbers
 
 
 class TestLostAnswers:

@@ -274,9 +274,10 @@ class TestLostAnswers:
         """A stale ETag cannot pass by accident: content never repeats, since every commit raises the revision."""
         memory, world = story()
         world.record("a")
-        stale = world.engine.carried[KEY]
+        stale = world.engine.carried.get(KEY)
         rival_records(memory, "rival")
-        world.engine.carried[KEY] = stale
+        assert stale is not None
+        world.engine.carried.put(KEY, stale, 0)
         assert 4 == world.record("b").version
         assert ["first", "a", "rival", "b"] == files_in(memory)
 
@@ -442,7 +443,9 @@ class TestTelling:
         memory, writer = story()
         base = writer.engine.look(raw_target("vitals"))
         writer.engine.put(KEY, {"tables": [], "revision": 2}, base, waiting=5)
-        assert 5 == writer.engine.carried[KEY].waiting
+        carried = writer.engine.carried.get(KEY)
+        assert carried is not None
+        assert 5 == carried.waiting
         assert 5 == World(FatefulStore(memory)).engine.look(raw_target("vitals")).waiting
 
     def test_a_plain_commit_notes_nothing(self) -> None:
@@ -559,7 +562,7 @@ class TestMissingDocuments:
             World(FatefulStore(memory)).record("rival", "nobody")
             there = memory.read(KEY)
             assert isinstance(there, Stored)
-            world.engine.carried[KEY] = Snapshot(json.loads(there.body), there.etag)
+            world.engine.carried.put(KEY, Snapshot(json.loads(there.body), there.etag), len(there.body))
 
         world.store.before = at("read", 1, another_thread_reads)
         assert 2 == world.record("ours").version

@@ -1,21 +1,26 @@
 """A bucket as seen from a process: what travels, what is opened anew, what threads share, and what is never shown."""
 
+import linecache
 import logging
 import os
 import pickle
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import count
+from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from botocore.stub import Stubber
 
+from cf_data_tracker import connection as connection_module
 from cf_data_tracker.clean import CleanTracker
-from cf_data_tracker.connection import Connection, beside
+from cf_data_tracker.connection import Connection, Turns, beside
 from cf_data_tracker.document import raw_document, versions_of
 from cf_data_tracker.engine.commit import Patience
 from cf_data_tracker.errors import ContentionError, DocumentVanishedError, StoreError, TrackerError, UnsafeStoreError
@@ -296,6 +301,56 @@ class TestExamination:
             thread.join()
         assert 1 == len(gave_up)
 
+    @pytest.mark.parametrize("role", ["alone", "is followed", "waits"])
+    def test_wherever_a_thread_is_interrupted_the_others_examine_it(self, role: str) -> None:
+        """At each line that it runs here: nobody waits in vain, and who comes next does not wait at all."""
+        for step in count():
+            turns, entered, leave = Turns(), threading.Event(), threading.Event()
+            errors: list[BaseException] = []
+
+            def hold(entered: threading.Event = entered, leave: threading.Event = leave) -> None:
+                entered.set()
+                assert leave.wait(20)
+
+            def take(act: Callable[[], object], turns: Turns = turns, errors: list[BaseException] = errors) -> None:
+                try:
+                    turns.take(act, 20.0)
+                except ContentionError as error:
+                    errors.append(error)
+
+            first = threading.Thread(target=take, args=(hold,))
+            if role == "waits":
+                first.start()
+                assert entered.wait(20)
+                threading.Timer(0.01, leave.set).start()
+            else:
+                leave.set()
+            came = interrupted_at(step, lambda turns=turns: turns.take(lambda: None, 20.0))  # type: ignore[misc]
+            if role == "is followed":
+                first.start()
+            if role != "alone":
+                first.join(20)
+                assert not first.is_alive()
+            began = time.monotonic()
+            take(lambda: None)
+            assert (0, True) == (len(errors), time.monotonic() - began < 10)
+            if not came:
+                break
+        assert step > 8
+
+    def test_a_thread_takes_its_turn_after_those_before_it(self) -> None:
+        """One at a time, however many come."""
+        turns, inside, most = Turns(), [0], [0]
+
+        def act() -> None:
+            inside[0] += 1
+            most[0] = max(most[0], inside[0])
+            threading.Event().wait(0.002)
+            inside[0] -= 1
+
+        in_threads(8, lambda _: turns.take(act, 20.0))
+        assert [1] == most
+
     def test_a_store_that_is_handed_in_is_what_is_diagnosed(self) -> None:
         """The verdict is about the store that is written to."""
         access = Access(bucket="raw", endpoint_url="http://127.0.0.1:9", access_key="a", secret_key=SECRET)
@@ -505,6 +560,31 @@ def outcome_of(tracker: Tracker, schema: str) -> list[str]:
     except TrackerError as error:
         return [str(error)]
     return []
+
+
+def interrupted_at(step: int, act: Callable[[], object]) -> bool:
+    """Do something, be interrupted at one of the lines that it runs in the module, and return whether that came.
+
+    A `with` is passed again when its block ends; it cannot be interrupted there.
+    """
+    steps, before = count(), sys.gettrace()
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:  # noqa: ANN401 - a trace function gives one
+        if frame.f_code.co_filename != connection_module.__file__:
+            return None
+        line = linecache.getline(frame.f_code.co_filename, frame.f_lineno)
+        if event == "line" and "with self._lock" not in line and next(steps) == step:
+            raise KeyboardInterrupt
+        return trace
+
+    sys.settrace(trace)
+    try:
+        act()
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(before)
+    return False
 
 
 def in_threads(number: int, act: Callable[[int], object]) -> None:

@@ -298,9 +298,35 @@ class TestDamage:
         monkeypatch.setattr(entries, "MAX_PAYLOAD_BYTES", 4000)
         assert "x" * 2000 == opened(key, body, as_note).recordings[0].value
 
-    def test_the_bound_is_far_above_what_a_commit_takes(self) -> None:
-        """A bomb may cost 64 MiB of memory, for a moment."""
-        assert 64 * 1024 * 1024 == entries.MAX_PAYLOAD_BYTES
+    def test_the_bounds_are_far_above_what_a_commit_takes(self) -> None:
+        """The worst entry that was found takes 60 MiB and half a second to read."""
+        assert (4 * 1024 * 1024, 250_000) == (entries.MAX_PAYLOAD_BYTES, entries.MAX_VALUES)
+
+    @pytest.mark.parametrize("text", ["[" + "{}," * 700_000 + "{}]", "[" + "[]," * 125_000 + "[]]", "[" * 250_001])
+    def test_a_bomb_of_many_values_is_not_read(self, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A few bytes each, they take many times as much memory when they are read."""
+        monkeypatch.setattr(json, "loads", None)
+        with pytest.raises(UnreadableError, match="too large"):
+            opened(*sealed_text(text), as_note)
+
+    def test_what_could_not_be_read_is_not_sealed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Neither too many bytes, nor too many values, nor lists too deep; up to the bounds it is sealed and read."""
+        note = {"recorded_by": "me", "value": "x" * 100}
+        size = len(json.dumps([note], separators=(",", ":")))
+        monkeypatch.setattr(entries, "MAX_PAYLOAD_BYTES", size)
+        assert "x" * 100 == opened(*sealed(PREFIX, [note]), as_note).recordings[0].value
+        with pytest.raises(ValueError, match="too large"):
+            sealed(PREFIX, [{**note, "value": "x" * 101}])
+        monkeypatch.setattr(entries, "MAX_VALUES", 3)
+        assert opened(*sealed(PREFIX, [note]), as_note).recordings
+        with pytest.raises(ValueError, match="too large"):
+            sealed(PREFIX, [note, note])
+        monkeypatch.undo()
+        deep: list[object] = []
+        for _ in range(entries.MAX_DEPTH + 1):
+            deep = [deep]
+        with pytest.raises(ValueError, match="nested too deeply"):
+            sealed(PREFIX, deep)
 
     @pytest.mark.parametrize(
         "text",

@@ -1,13 +1,21 @@
 """The inbox as a place: what is published is listed, what is done is removed, what goes wrong costs no recording."""
 
+import linecache
 import logging
 import random
+import sys
+import threading
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
-from typing import Final, TypeVar
+from functools import partial
+from itertools import count
+from types import FrameType
+from typing import Any, Final, TypeVar
 
 import pytest
 
+from cf_data_tracker import connection as connection_module
 from cf_data_tracker.engine import inbox as inbox_module
 from cf_data_tracker.engine.commit import Beside, Engine, Patience, Surroundings, at_once
 from cf_data_tracker.engine.inbox import FETCHED_AT_ONCE, PAGE, SWEPT_AT_ONCE, Inbox
@@ -48,9 +56,60 @@ class Later:
             self._tasks.pop(0)()
 
 
-def inbox_over(store: FatefulStore | MemoryStore, beside: Beside = at_once) -> Inbox[Recording]:
+class Clock:
+    """The time, which a test sets."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        """Return it."""
+        return self.now
+
+
+def spawn(task: Callable[[], T]) -> Callable[[], T]:
+    """Begin a task in a thread."""
+    return connection_module.beside(task)
+
+
+def until(holds: Callable[[], bool]) -> None:
+    """Wait for something that threads do."""
+    end = time.monotonic() + 20
+    while not holds():
+        assert time.monotonic() < end
+        threading.Event().wait(0.001)
+
+
+def interrupted_at(step: int, act: Callable[[], object]) -> bool:
+    """Do something, be interrupted at one of the lines that it runs here, and return whether that came.
+
+    A `with` is passed again when its block ends; it cannot be interrupted there.
+    """
+    steps, before, files = count(), sys.gettrace(), (inbox_module.__file__, connection_module.__file__)
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:  # noqa: ANN401 - a trace function gives one
+        if frame.f_code.co_filename not in files:
+            return None
+        line = linecache.getline(frame.f_code.co_filename, frame.f_lineno)
+        if event == "line" and "with self._lock" not in line and next(steps) == step:
+            raise KeyboardInterrupt
+        return trace
+
+    sys.settrace(trace)
+    try:
+        act()
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(before)
+    return False
+
+
+def inbox_over(
+    store: FatefulStore | MemoryStore, beside: Beside = at_once, clock: Callable[[], float] = lambda: 0.0
+) -> Inbox[Recording]:
     """Return the inbox of the document, as one more process sees it."""
-    surroundings = Surroundings(clock=lambda: 0.0, sleep=lambda _: None, random=lambda: 0.5, beside=beside)
+    surroundings = Surroundings(clock=clock, sleep=lambda _: None, random=lambda: 0.5, beside=beside)
     engine = Engine(store, Tally(), Patience(), surroundings)
     return Inbox(engine, KEY, LEDGER.to_json, LEDGER.from_json)
 
@@ -302,6 +361,21 @@ class TestRemoving:
         inbox.remove([second])
         assert [first] == left_in(store)
 
+    @pytest.mark.parametrize("way", ["inline", "in a thread"])
+    def test_wherever_a_removal_is_interrupted_the_next_one_removes(self, way: str) -> None:
+        """At each line that it runs here: what is removed later goes, and nothing waits for a lock."""
+        for step in count():
+            store = MemoryStore()
+            first, second, third = publish_many(store, 3)
+            inbox = inbox_over(store, at_once if way == "inline" else spawn)
+            came = interrupted_at(step, partial(inbox.remove, [first]))
+            for key in (second, third):
+                inbox.remove([key])
+            until(lambda store=store, keys={second, third}: not keys & set(left_in(store)))  # type: ignore[misc]
+            if not came:
+                break
+        assert step > 8
+
     def test_a_deletion_that_was_done_without_an_answer_is_no_harm(self) -> None:
         """What is gone is not listed."""
         store = MemoryStore()
@@ -445,14 +519,100 @@ class TestBodies:
 
     @pytest.mark.parametrize("fate", [Fate.LOST, Fate.SLOW_DOWN, Fate.NOT_SENT, Fate.CONFLICT])
     def test_a_body_without_an_answer_is_left_for_later(self, fate: Fate) -> None:
-        """It is there at the next LIST, and it makes the crowd."""
-        store = MemoryStore()
+        """It makes the crowd when it is met; then it is left alone for a while, and is given after that."""
+        store, clock = MemoryStore(), Clock()
         keys = sorted([publish_large(store, "large"), publish(store, "small")])
-        inbox = inbox_over(FatefulStore(store, reads=[fate]))
+        inbox = inbox_over(FatefulStore(store, reads=[fate]), clock=clock)
         assert {"small"} == files_of(inbox.waiting())
         assert 2 == inbox.crowd
+        clock.now = 9.9
+        assert {"small"} == files_of(inbox.waiting())
+        assert 1 == inbox.crowd
+        clock.now = 10.0
         assert keys == keys_of(inbox.waiting())
         assert keys == left_in(store)
+
+    def test_a_body_that_is_never_answered_is_left_alone_ever_longer(self) -> None:
+        """Twice as long each time, up to an hour."""
+        store, clock = MemoryStore(), Clock()
+        publish_large(store, "large")
+        fateful = FatefulStore(store, reads=[Fate.LOST] * 100)
+        inbox = inbox_over(fateful, clock=clock)
+        asked: list[float] = []
+        fateful.before = lambda kind, _: asked.append(clock.now) if kind == "read" else None
+        for _ in range(3000):
+            assert [] == inbox.waiting()
+            clock.now += 5.0
+        assert [0.0, 10.0, 30.0, 70.0, 150.0, 310.0, 630.0, 1270.0, 2550.0, 5110.0, 8710.0, 12310.0] == asked
+
+    def test_after_a_round_without_an_answer_no_more_are_fetched(self) -> None:
+        """A list waits for one request's time-out at most; what is in keys is given; the rest comes with the next."""
+        store = MemoryStore()
+        for number in range(2 * FETCHED_AT_ONCE + 3):
+            publish_large(store, f"{number}", 20)
+        small = publish(store, "small")
+        fateful = FatefulStore(store, reads=[Fate.LOST])
+        inbox = inbox_over(fateful)
+        entries = inbox.waiting()
+        assert small in keys_of(entries)
+        assert FETCHED_AT_ONCE == len(entries)
+        assert FETCHED_AT_ONCE == fateful.calls.count("read")
+        assert 2 * FETCHED_AT_ONCE + 3 == len(inbox.waiting())
+
+    def test_a_commit_among_many_that_are_never_answered_is_delayed_by_one_round(self) -> None:
+        """Three hundred of them: sixteen are asked for, and are not asked for again by the next list."""
+        store = MemoryStore()
+        for number in range(300):
+            publish_large(store, f"{number}", 20)
+        fateful = FatefulStore(store, reads=[Fate.LOST] * 1000)
+        inbox = inbox_over(fateful)
+        for rounds in (1, 2):
+            assert [] == inbox.waiting()
+            assert rounds * FETCHED_AT_ONCE == fateful.calls.count("read")
+
+    def test_what_is_postponed_is_bounded(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The newest are remembered."""
+        monkeypatch.setattr(inbox_module, "REMEMBERED", 3)
+        store = MemoryStore()
+        keys = sorted(publish_large(store, f"{number}", 20) for number in range(5))
+        inbox = inbox_over(FatefulStore(store, reads=[Fate.LOST] * 5))
+        assert [] == inbox.waiting()
+        assert keys[:2] == keys_of(inbox.waiting())
+
+    def test_a_body_that_is_too_large_is_left_where_it_is(self, caplog: pytest.LogCaptureFixture) -> None:
+        """It is not received, blocks nobody, and is told of once: nobody here has published it."""
+        store = MemoryStore()
+        large, small = rubbish(store, "0" * 32, b"x" * (4 * 1024 * 1024 + 1)), publish(store, "small")
+        inbox = inbox_over(store)
+        for _ in range(2):
+            assert [small] == keys_of(inbox.waiting())
+        assert sorted([large, small]) == left_in(store)
+        assert inbox.usable
+        (line,) = caplog.messages
+        assert f"memory://{large} is larger than an inbox entry may be (4 MiB)" in line
+
+    def test_a_body_that_is_as_large_as_may_be_is_looked_at(self) -> None:
+        """This one is no entry, and set aside."""
+        store = MemoryStore()
+        large = rubbish(store, "0" * 32, b"x" * (4 * 1024 * 1024))
+        assert [] == inbox_over(store).waiting()
+        assert [] == left_in(store)
+        assert isinstance(store.read(aside_key(large)), Stored)
+
+    def test_what_one_list_gives_is_bounded(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """However little the keys say: the next list goes on after what was given, and then anew."""
+        store = MemoryStore()
+        keys = publish_many(store, 5)
+        sizes = [entry.size for entry in inbox_over(store).waiting()]
+        monkeypatch.setattr(inbox_module, "MAX_LISTED_BYTES", sum(sizes[:2]))
+        inbox = inbox_over(store)
+        for _ in range(2):
+            assert keys[:3] == keys_of(inbox.waiting())
+            assert keys[3:] == keys_of(inbox.waiting())
+
+    def test_the_bound_of_one_list(self) -> None:
+        """A thousand keys could inflate to 800 MiB."""
+        assert 8 * 1024 * 1024 == inbox_module.MAX_LISTED_BYTES
 
 
 class TestUnreadable:

@@ -23,7 +23,7 @@ from cf_data_tracker.errors import (
 from cf_data_tracker.names import raw_key
 from cf_data_tracker.past import Past
 from cf_data_tracker.settings import Access
-from cf_data_tracker.store import ANYTHING, Conflict, Replacing, Stored, Unanswered, Written
+from cf_data_tracker.store import ANYTHING, DELETED, Answer, Conflict, Replacing, Stored, Unanswered, Written
 from cf_data_tracker.stores.memory import MemoryStore
 from cf_data_tracker.tracker import Tracker
 from conftest import access_to
@@ -64,6 +64,7 @@ class Bucket(MemoryStore):
     def __init__(self, *, versioned: bool = True) -> None:
         super().__init__(versioned=versioned, clock=lambda: self.time)
         self.time = 1_700_000_000.0
+        self.says_deleted = True
         self.fates: list[Fate] = []
         self.always: Fate = answered
 
@@ -71,6 +72,11 @@ class Bucket(MemoryStore):
         """Put the object, as its fate has it."""
         fate = self.fates.pop(0) if self.fates else self.always
         return fate(lambda: super(Bucket, self).write(key, body, replacing=replacing, waiting=waiting))
+
+    def read(self, key: str, *, unless: str | None = None, most: int | None = None) -> Answer:
+        """Read the object; a bucket that does not say that one was deleted answers as if it never had been."""
+        answer = super().read(key, unless=unless, most=most)
+        return answer if answer is not DELETED or self.says_deleted else None
 
     def put(self, body: bytes) -> str:
         """Put a document there, whatever was there, and return its version."""
@@ -164,9 +170,10 @@ class TestHistory:
         )
 
     def test_a_document_that_was_begun_anew_has_lost_everything(self, bucket: Bucket, tracker: Tracker) -> None:
-        """A worker that knew nothing of the one that was deleted began another."""
+        """A worker that knew nothing of the one that was deleted began another: the store did not say so."""
         record(tracker, "1", "2")
         bucket.delete(KEY)
+        bucket.says_deleted = False
         record(tracker_over(bucket), "3")
         history = tracker.verify_history("vitals")
         assert 2 == len(history.findings)
@@ -339,6 +346,7 @@ class TestRestore:
         """Nor what had been there before it: each of the two lacks what the other has."""
         record(tracker, "1", "2")
         bucket.delete(KEY)
+        bucket.says_deleted = False
         record(tracker_over(bucket), "new")
         with pytest.raises(WouldLoseError) as caught:
             tracker_over(bucket).restore("vitals", 2)
@@ -503,6 +511,7 @@ class TestRestoreInAStorm:
 
     def test_somebody_begins_anew_meanwhile(self, gone: Bucket) -> None:
         """The write finds a document where none was: what that has is not lost."""
+        gone.says_deleted = False
 
         def after_a_newcomer(write: Callable[[], Written]) -> Written:
             record(tracker_over(gone), "new")
@@ -515,6 +524,7 @@ class TestRestoreInAStorm:
 
     def test_somebody_begins_anew_and_it_is_deleted_meanwhile(self, gone: Bucket) -> None:
         """What is kept of it counts, though it is not there."""
+        gone.says_deleted = False
 
         def after_a_newcomer(_: Callable[[], Written]) -> Written:
             record(tracker_over(gone), "new")

@@ -15,7 +15,7 @@ from cf_data_tracker.connection import Connection
 from cf_data_tracker.engine.commit import Engine, Patience, Surroundings
 from cf_data_tracker.errors import StoreError, TrackerError, UnsafeStoreError
 from cf_data_tracker.stats import Tally
-from cf_data_tracker.store import ANYTHING, Conflict, Replacing, Store, Stored, Unanswered, Unchanged, Written
+from cf_data_tracker.store import ANYTHING, Answer, Conflict, Replacing, Store, Stored, Unanswered, Written
 from cf_data_tracker.stores.memory import MemoryStore
 from cf_data_tracker.stores.probe import RACERS, RACES, ROUNDS, Check, Diagnosis, examine
 from cf_data_tracker.stores.s3 import Quoting, open_client
@@ -146,9 +146,9 @@ class TakesNoFirst(MemoryStore):
 class OneEtag(MemoryStore):
     """Gives every object the same ETag, so that none is ever stale."""
 
-    def read(self, key: str, *, unless: str | None = None) -> Stored | Unchanged | None:
+    def read(self, key: str, *, unless: str | None = None, most: int | None = None) -> Answer:
         """Return the object, under that ETag."""
-        there = super().read(key, unless=unless)
+        there = super().read(key, unless=unless, most=most)
         return Stored(body=there.body, etag='"e"') if isinstance(there, Stored) else there
 
     def write(self, key: str, body: bytes, *, replacing: Replacing, waiting: int = 0) -> Written:
@@ -313,7 +313,7 @@ class TestNoVerdict:
         """What was written and is not there cannot be compared."""
 
         class ReadsNothing(MemoryStore):
-            def read(self, key: str, *, unless: str | None = None) -> None:
+            def read(self, key: str, *, unless: str | None = None, most: int | None = None) -> None:
                 """Find nothing."""
 
         with pytest.raises(StoreError, match="was written and cannot be read"):

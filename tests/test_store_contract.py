@@ -13,7 +13,7 @@ import pytest
 
 from cf_data_tracker.connection import Connection
 from cf_data_tracker.errors import DocumentVanishedError, StoreError
-from cf_data_tracker.store import ANYTHING, UNCHANGED, Conflict, Store, Stored, Unanswered
+from cf_data_tracker.store import ANYTHING, DELETED, UNCHANGED, Conflict, Store, Stored, TooLarge, Unanswered
 from cf_data_tracker.stores.memory import MemoryStore
 from cf_data_tracker.stores.s3 import open_client
 from conftest import access_to, make_bucket
@@ -96,6 +96,16 @@ def markers(server: Server | None, store: Store, prefix: str) -> list[str]:
     with closing(open_client(access_to(server, VERSIONED))) as client:
         answer = client.list_object_versions(Bucket=VERSIONED, Prefix=prefix)
     return [marker["Key"] for marker in answer.get("DeleteMarkers", ())]
+
+
+def marker_versions(server: Server | None, store: Store, key: str) -> list[str]:
+    """Return the ids of the delete markers of a key."""
+    if server is None:
+        assert isinstance(store, MemoryStore)
+        return [kept.version for kept in store.versions(key) if kept.marker]
+    with closing(open_client(access_to(server, VERSIONED))) as client:
+        answer = client.list_object_versions(Bucket=VERSIONED, Prefix=key)
+    return [marker["VersionId"] for marker in answer.get("DeleteMarkers", ())]
 
 
 @pytest.fixture
@@ -188,7 +198,7 @@ def test_an_etag_creates_nothing(store: Store, key: str) -> None:
     store.delete(key)
     with pytest.raises((Conflict, DocumentVanishedError)):
         store.write(key, b"second", replacing=etag)
-    assert store.read(key) is None
+    assert body_of(store, key) is None
 
 
 def test_a_conditional_read_says_that_nothing_has_changed(store: Store, key: str) -> None:
@@ -205,7 +215,7 @@ def test_a_conditional_read_of_nothing_is_nothing(store: Store, key: str) -> Non
     """An object that is gone is not unchanged."""
     etag = store.write(key, b"first", replacing=None).etag
     store.delete(key)
-    assert store.read(key, unless=etag) is None
+    assert store.read(key, unless=etag) in (None, DELETED)
 
 
 def test_a_write_may_replace_anything(store: Store, key: str) -> None:
@@ -364,7 +374,51 @@ def test_a_deleted_object_is_gone_and_may_be_deleted_again(store: Store, key: st
     store.write(key, b"x", replacing=None)
     store.delete(key)
     store.delete(key)
+    assert body_of(store, key) is None
+
+
+@pytest.mark.parametrize("name", ["memory", "embedded", pytest.param("ceph", marks=CEPH)])
+def test_where_versions_are_kept_a_deleted_object_reads_as_deleted(
+    request: pytest.FixtureRequest, name: str, key: str
+) -> None:
+    """Ceph is not asked to say so: there it may read as an object that never was."""
+    store = store_in(None if name == "memory" else request.getfixturevalue(name), VERSIONED)
+    store.write(key, b"x", replacing=ANYTHING)
+    store.delete(key)
+    assert store.read(key) in ((None, DELETED) if name == "ceph" else (DELETED,))
+    store.write(key, b"y", replacing=ANYTHING)
+    assert b"y" == body_of(store, key)
+
+
+def test_where_no_versions_are_kept_a_deleted_object_reads_as_nothing(plain: Store, key: str) -> None:
+    """Nobody there knows that there was one."""
+    plain.write(key, b"x", replacing=None)
+    plain.delete(key)
+    assert plain.read(key) is None
+
+
+def test_a_marker_that_is_deleted_with_all_versions_hides_nothing(server: Server | None, key: str) -> None:
+    """Then the object never was, as far as anybody can say."""
+    store = store_in(server, VERSIONED)
+    version = store.write(key, b"x", replacing=ANYTHING).version
+    store.delete(key)
+    assert version is not None
+    store.erase(key, version)
+    for marker in marker_versions(server, store, key):
+        store.erase(key, marker)
     assert store.read(key) is None
+
+
+def test_an_object_that_is_too_large_is_not_received(store: Store, key: str) -> None:
+    """`most` bounds what a reader takes."""
+    etag = store.write(key, b"12345", replacing=None).etag
+    there = store.read(key, most=5)
+    assert isinstance(there, Stored)
+    assert b"12345" == there.body
+    with pytest.raises(TooLarge):
+        store.read(key, most=4)
+    assert store.read(key, most=4, unless=etag) is UNCHANGED
+    assert b"12345" == body_of(store, key)
 
 
 def test_one_of_many_writers_wins_each_round(store: Store, key: str) -> None:

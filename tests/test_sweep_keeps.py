@@ -46,10 +46,10 @@ class Bucket(MemoryStore):
         self.before: Callable[[str, str], None] = lambda kind, key: None  # noqa: ARG005
         self.honours_if_match = True
 
-    def read(self, key: str, *, unless: str | None = None) -> Stored | Unchanged | None:
+    def read(self, key: str, *, unless: str | None = None, most: int | None = None) -> Answer:
         """Read a document."""
         self.before("read", key)
-        return super().read(key, unless=unless)
+        return super().read(key, unless=unless, most=most)
 
     def head(self, key: str) -> Any:  # noqa: ANN401 - a Head, or None
         """Look at an object."""

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from cf_data_tracker.store import ANYTHING, UNCHANGED, Conflict, Replacing, Stored, Unanswered, Unchanged, Written
+from cf_data_tracker.store import ANYTHING, UNCHANGED, Answer, Conflict, Replacing, Stored, Unanswered, Written
 from cf_data_tracker.stores.memory import MemoryStore
 from cf_data_tracker.stress.latency import Latency
 from virtual.world import World
@@ -94,14 +94,14 @@ class VirtualS3:
         """Return a URL that says where the object is not."""
         return self._memory.location(key)
 
-    def read(self, key: str, *, unless: str | None = None) -> Stored | Unchanged | None:
+    def read(self, key: str, *, unless: str | None = None, most: int | None = None) -> Answer:
         """Read at a moment within the time of a read that finds nothing new; what is new takes longer to come."""
         normal = self._world.random.gauss(0.0, 1.0)
         full, unchanged = (self._profile[kind].draw(lambda _, s: s * normal) for kind in ("read", "unchanged"))
         before = unchanged * self._world.random.random()
         self._world.sleep(before)
         self._admit(self._reads)
-        answer = self._memory.read(key, unless=unless)
+        answer = self._memory.read(key, unless=unless, most=most)
         self._world.sleep((unchanged if answer is UNCHANGED else full) - before)
         return answer
 
@@ -177,9 +177,9 @@ class MortalStore:
         """Return the URL of a key."""
         return self._store.location(key)
 
-    def read(self, key: str, *, unless: str | None = None) -> Stored | Unchanged | None:
+    def read(self, key: str, *, unless: str | None = None, most: int | None = None) -> Answer:
         """Read, or die."""
-        return self._survived(lambda: self._store.read(key, unless=unless))
+        return self._survived(lambda: self._store.read(key, unless=unless, most=most))
 
     def write(self, key: str, body: bytes, *, replacing: Replacing, waiting: int = 0) -> Written:
         """Write, or die."""

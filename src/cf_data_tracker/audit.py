@@ -1,7 +1,7 @@
 """The tracker against its bucket: one listing, merged with the document as it comes.
 
-A request for every 1,000 objects, and one more for each object whose ETag is not the recorded one. What is held in
-memory is the document and what is wrong, not the bucket.
+A request for every 1,000 objects, one for the inbox, and one more for each object whose ETag is not the recorded one.
+What is held in memory is the document and what is wrong, not the bucket.
 
 Workers may go on meanwhile. An object is there before it is recorded and stays, so of a version that was in the
 document before the listing began, the listing shows the object. And an object without a record may have got one since:
@@ -26,7 +26,7 @@ from cf_data_tracker.engine.commit import Target
 from cf_data_tracker.errors import DeniedError, InvalidNameError, StoreError
 from cf_data_tracker.model import FileVersion, NewFile, Recorded
 from cf_data_tracker.named import Documents, Named
-from cf_data_tracker.names import clean_key, older_clean_key, raw_key
+from cf_data_tracker.names import clean_key, inbox_prefix, older_clean_key, raw_key
 from cf_data_tracker.rules.audit import (
     Content,
     Expected,
@@ -58,6 +58,22 @@ _Known: TypeAlias = Mapping[tuple[str, str, str], FileVersion]  # by table, file
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Waiting:
+    """What waits in the inbox of a document: recordings that workers have published, and nobody has committed yet.
+
+    While workers record, some always wait for a moment. What a dead worker left is committed by one of the next 32
+    commits or so.
+
+    Attributes:
+        entries: How many entries; each holds the recordings of one worker, one or more.
+        since: When the oldest of them was written, `YYYY-MM-DD HH:MM:SS` in UTC, by the store's clock; `None` for none.
+    """
+
+    entries: int
+    since: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Audit:
     """What an audit found.
 
@@ -72,6 +88,7 @@ class Audit:
         overwritten: How many versions are older ones of a file name, and their object holds the bytes of a newer one.
         young: How many objects without a record were left out since they are young.
         not_looked_at: Versions that are not in this bucket.
+        waiting: What waits in the document's inbox; `None` where the caller may not list that.
     """
 
     schema: str
@@ -84,6 +101,7 @@ class Audit:
     overwritten: int = 0
     young: int = 0
     not_looked_at: tuple[NotLookedAt, ...] = ()
+    waiting: Waiting | None = None
 
     @property
     def orphans(self) -> list[Finding]:
@@ -142,6 +160,16 @@ def audit(
     return _Auditor(connection, schema, deep=deep, on_progress=on_progress).audit(written_until)
 
 
+def waiting(connection: Connection, schema: str) -> Waiting | None:
+    """Return what waits in the inbox of a schema's document; see `Tracker.waiting`."""
+    listing = _Listing(connection, lambda _: None)
+    try:
+        written = [one.modified for one in listing.of(inbox_prefix(raw_key(schema)))]
+    except DeniedError:
+        return None
+    return Waiting(entries=len(written), since=utc(min(written)) if written else None)
+
+
 class _Auditor:
     def __init__(self, connection: Connection, schema: str, *, deep: bool, on_progress: OnProgress | None) -> None:
         self._connection = connection
@@ -180,6 +208,7 @@ class _Auditor:
             overwritten=seen.overwritten,
             young=len(seen.unrecorded) - len(orphans),
             not_looked_at=wanted.not_looked_at,
+            waiting=waiting(self._connection, self._schema),
         )
 
     def _compared(self, wanted: Expected) -> _Seen:

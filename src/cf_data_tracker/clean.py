@@ -23,6 +23,7 @@ from cf_data_tracker.engine.commit import Target
 from cf_data_tracker.errors import (
     ClaimLostError,
     ContentionError,
+    DocumentVanishedError,
     InvalidNameError,
     NotTrackedError,
     ReadDeniedError,
@@ -503,6 +504,10 @@ class CleanTracker:
         try:
             older = self._clean.read(Target(key=older_clean_key(schema), parse=older_clean_document))
         except ReadDeniedError:  # as a missing one is answered where the caller may not list
+            older = None
+        except DocumentVanishedError:
+            if document is None:  # nothing has carried its records over
+                raise
             older = None
         return carry_over(document, older, schema)
 

@@ -9,12 +9,12 @@ import random
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
 from contextvars import copy_context
 from dataclasses import replace
 from functools import partial
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar, cast
 from urllib.parse import urlsplit
 
@@ -23,6 +23,7 @@ from cf_data_tracker.document import Document
 from cf_data_tracker.engine.batch import Batch
 from cf_data_tracker.engine.combine import Combiner, Ledger, Outcome
 from cf_data_tracker.engine.commit import ABSENT, Engine, Patience, Surroundings, Target, at_once
+from cf_data_tracker.engine.recent import MAX_DOCUMENTS, Recent
 from cf_data_tracker.entries import Identified
 from cf_data_tracker.errors import ContentionError, UnsafeStoreError
 from cf_data_tracker.forks import unforked
@@ -72,7 +73,64 @@ SURROUNDINGS: Final = Surroundings(
 )
 
 _proven: "dict[Place, Quoting]" = {}
-"""The buckets whose store was examined in this process, or in the one it was forked from."""
+"""The buckets whose store was examined in this process, or in the one it was forked from: the last 256 of them."""
+
+
+def _note_verdict(place: Place, quoting: "Quoting") -> None:
+    """Remember how a store wants its ETags."""
+    _proven.setdefault(place, quoting)
+    for oldest in list(_proven)[:-MAX_DOCUMENTS]:
+        _proven.pop(oldest, None)
+
+
+class Turns:
+    """Threads do something one after the other.
+
+    A thread may be interrupted at any moment, and leaves its place to the next from any line. A lock that is taken for
+    so many seconds would stay taken by an interrupt between its `acquire` and the `try` that releases it.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._queue: list[SimpleQueue[None]] = []  # the mailbox of the one whose turn it is, and of those who wait
+
+    def take(self, act: Callable[[], object], seconds: float) -> None:
+        """Do it, after those who came before.
+
+        Raises:
+            ContentionError: They took longer than so many seconds; nothing was done.
+        """
+        mailbox: SimpleQueue[None] = SimpleQueue()
+        try:
+            try:
+                self._wait(mailbox, seconds)
+                act()
+            finally:
+                self._leave(mailbox)
+        except BaseException:
+            self._leave(mailbox)  # once more: an interrupt may have come while it left
+            raise
+
+    def _wait(self, mailbox: "SimpleQueue[None]", seconds: float) -> None:
+        with self._lock:
+            self._queue.append(mailbox)
+            is_first = self._queue[0] is mailbox
+        if not is_first:
+            try:
+                mailbox.get(timeout=seconds)
+            except Empty:
+                raise ContentionError(
+                    "other threads kept examining the store; nothing was written, try later"
+                ) from None
+
+    def _leave(self, mailbox: "SimpleQueue[None]") -> None:
+        with self._lock:
+            self._pass_on(mailbox)
+
+    def _pass_on(self, mailbox: "SimpleQueue[None]") -> None:
+        self._queue = [one for one in self._queue if one is not mailbox]
+        for first in self._queue[:1]:
+            first.put(None)
 
 
 class Connection:
@@ -113,7 +171,7 @@ class Connection:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         for place, quoting in state.pop("proven").items():
-            _proven.setdefault(place, quoting)
+            _note_verdict(place, quoting)
         self.__dict__.update(state, _opened={})
 
     def __repr__(self) -> str:
@@ -192,7 +250,7 @@ class Connection:
 
     def kept(self, key: str) -> Document | None:
         """Return a document as this process last saw it, which may be outdated; `None` if it has not. No request."""
-        return self._here.engine.carried.get(key, ABSENT).document
+        return (self._here.engine.carried.get(key) or ABSENT).document
 
     def commit(self, ledger: Ledger[R, Came], recordings: Sequence[R]) -> Sequence[Came]:
         """Put recordings into a document, and return what came of each. Threads of this object share commits.
@@ -207,7 +265,7 @@ class Connection:
             self.prove()
             ends = SURROUNDINGS.clock() + self.patience.seconds
             outcomes = run_until(ends, lambda: here.batch(ledger).commit(ledger, recordings))
-            seen = here.engine.carried.get(ledger.key, ABSENT).document  # which may be later than this call's
+            seen = (here.engine.carried.get(ledger.key) or ABSENT).document  # which may be later than this call's
             note(created=sum(one.created for one in outcomes), revision=_revision(seen))
         here.tally.recorded(len(outcomes))
         return outcomes
@@ -219,11 +277,13 @@ class Connection:
             UnsafeStoreError: It is not.
             StoreError: It refused, or did not answer.
         """
+        if not self._here.trusted:
+            self._here.proving.take(self._prove, self.patience.seconds)
+
+    def _prove(self) -> None:
         here = self._here
         if not here.trusted:
-            with self._turn(here.proving, "examining the store"):
-                if not here.trusted:
-                    here.trust(_proven.get(here.place) or self._examined())
+            here.trust(_proven.get(here.place) or self._examined())
 
     def diagnose(self) -> "Diagnosis":
         """Examine the store and return what was found, whatever that is.
@@ -245,16 +305,6 @@ class Connection:
         here = self._opened.get(os.getpid())
         return here.access if here is not None else self.access
 
-    @contextmanager
-    def _turn(self, lock: threading.Lock, doing: str) -> Iterator[None]:
-        """Wait for the threads before us, though no longer than a call may take."""
-        if not lock.acquire(timeout=self.patience.seconds):
-            raise ContentionError(f"other threads kept {doing}; nothing was written, try later")
-        try:
-            yield
-        finally:
-            lock.release()
-
     @property
     def _here(self) -> "_Here":
         pid = os.getpid()
@@ -272,7 +322,8 @@ class Connection:
                 f"this: {diagnosis.failed}. No document was written. Use S3, or a store that passes "
                 "`cf-data-tracker doctor`"
             )
-        return _proven.setdefault((endpoint, bucket), diagnosis.quoting)
+        _note_verdict((endpoint, bucket), diagnosis.quoting)
+        return diagnosis.quoting
 
 
 def _revision(document: Document | None) -> int:
@@ -286,8 +337,8 @@ class _Here:
         self, access: Access, client: "S3Client | None", store: Store | None, patience: Patience, *, combining: bool
     ) -> None:
         self.tally = MeteredTally(access.bucket)
-        self._batches: dict[str, Batch[Any, Any]] = {}
-        self.proving = threading.Lock()
+        self._batches: Recent[Batch[Any, Any]] = Recent()
+        self.proving = Turns()
         self.diagnosis: Diagnosis | None = None
         self.access = access
         self._client = client
@@ -318,11 +369,11 @@ class _Here:
 
     def batch(self, ledger: Ledger[R, Came]) -> Batch[R, Came]:
         """Return where the threads meet that record into a document."""
-        with self._opening:
-            if ledger.key not in self._batches:
-                commit = Combiner(self.engine).commit if self._combining else self._commit_alone
-                self._batches[ledger.key] = Batch(commit, self._patience.seconds)
-            return self._batches[ledger.key]
+        return self._batches.get(ledger.key, self._new_batch)
+
+    def _new_batch(self) -> Batch[Any, Any]:
+        commit = Combiner(self.engine).commit if self._combining else self._commit_alone
+        return Batch(commit, self._patience.seconds)
 
     def _commit_alone(self, ledger: Ledger[R, Came], recordings: Sequence[R]) -> Sequence[Came]:
         return self.engine.commit(ledger, lambda document: ledger.record(document, recordings))

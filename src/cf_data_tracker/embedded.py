@@ -241,9 +241,16 @@ class _Handler(BaseHTTPRequestHandler):
         # again while it lists them: a GET beside a PUT, or a LIST beside a DELETE, can answer 500.
         with self.server.turn:
             parts, status, headers = self.server.respond(request)
+            if self.command == "GET" and status.startswith("404"):
+                headers = [*headers, *self._marker()]
         self._send(status, headers, b"".join(parts))
 
     do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _answer  # noqa: N815 - the names that http.server calls
+
+    def _marker(self) -> Iterable[tuple[str, str]]:
+        """Return the header of an answer where a delete marker is. To a GET S3 sends it too, moto to a HEAD alone."""
+        _, _, headers = self.server.respond({**self._request(b""), "REQUEST_METHOD": "HEAD"})
+        return [(name, value) for name, value in headers if name.lower() == "x-amz-delete-marker"]
 
     def _request(self, body: bytes) -> Environ:
         path, _, query = self.path.partition("?")

@@ -33,8 +33,12 @@ class Identified(Protocol):
 
 R = TypeVar("R", bound=Identified)
 
-MAX_PAYLOAD_BYTES: Final = 64 << 20
-"""What a payload may grow to when it is inflated: no entry of ours is nearly as large."""
+MAX_PAYLOAD_BYTES: Final = 4 << 20
+"""What a payload has at most, inflated or not: some 15,000 recordings. Larger sets are not published."""
+
+MAX_VALUES: Final = 250_000
+"""How many values the JSON of an entry holds at most, counted by what comes before each: `[`, `{` and `,`, in texts
+too. `{},` takes 3 bytes, and some 70 once it is read. A recording has about ten values."""
 
 MAX_DEPTH: Final = 100
 """How deep lists and objects of an entry may be nested: what one worker can still read, another could not write."""
@@ -71,9 +75,12 @@ def sealed(prefix: str, recordings: Sequence[object]) -> tuple[str, bytes]:
         recordings: The recordings as JSON values.
 
     Raises:
-        TypeError, ValueError, RecursionError: They are none.
+        TypeError, ValueError, RecursionError: They are none, or more than an entry may hold.
     """
-    payload = zlib.compress(_as_json(recordings), 9)
+    plain = _as_json(recordings)
+    _check_size(plain)
+    _check_depth(recordings)
+    payload = zlib.compress(plain, 9)
     bare = f"{prefix}{_digest(payload)}"
     full = f"{bare}.{_as_text(payload)}"
     return (full, b"") if len(full.encode()) <= MAX_KEY_BYTES else (bare, payload)
@@ -91,7 +98,9 @@ def opened(key: str, body: bytes, from_json: Callable[[object], R]) -> Entry[R]:
         UnreadableError: It is damaged, or holds what is no recording.
     """
     try:
-        values = json.loads(_inflated(_payload(key, body)))
+        plain = _inflated(_payload(key, body))
+        _check_size(plain)
+        values = json.loads(plain)
         if not isinstance(values, list) or not values:
             raise UnreadableError("expected a list of recordings")
         _check_depth(values)
@@ -115,17 +124,22 @@ def _inflated(payload: bytes) -> bytes:
     inflating = zlib.decompressobj()
     plain = inflating.decompress(payload, MAX_PAYLOAD_BYTES)
     if not inflating.eof:
-        raise UnreadableError("it is cut off, or too large")
+        raise UnreadableError("it is cut off, or too large (more than 4 MiB)")
     return plain
 
 
-def _check_depth(value: list[object]) -> None:
+def _check_size(plain: bytes) -> None:
+    if len(plain) > MAX_PAYLOAD_BYTES or sum(map(plain.count, (b"[", b"{", b","))) > MAX_VALUES:
+        raise ValueError("it is too large")
+
+
+def _check_depth(value: Sequence[object]) -> None:
     level: list[Any] = [value]
     for _ in range(MAX_DEPTH):
         items = (item for outer in level for item in (outer.values() if isinstance(outer, dict) else outer))
         level = [item for item in items if isinstance(item, (dict, list))]
     if level:
-        raise UnreadableError("it is nested too deeply")
+        raise ValueError("it is nested too deeply")
 
 
 def _as_text(payload: bytes) -> str:

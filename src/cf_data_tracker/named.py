@@ -23,7 +23,7 @@ from cf_data_tracker.document import (
     versions_of,
 )
 from cf_data_tracker.engine.commit import Target
-from cf_data_tracker.errors import DeniedError, DocumentError
+from cf_data_tracker.errors import DeniedError, DocumentError, DocumentVanishedError
 from cf_data_tracker.locations import Names, meaning
 from cf_data_tracker.names import INTERNAL_PREFIX, clean_key, older_clean_key, raw_key
 from cf_data_tracker.rules.clean import CARRIED_OVER, carry_over
@@ -112,7 +112,12 @@ class Documents:
         own = self._read(self._bucket, schema, Target(key=clean_key(schema), parse=clean_document))
         if own is not None and CARRIED_OVER in own:
             return own
-        older = self._read(self._bucket, schema, Target(key=older_clean_key(schema), parse=older_clean_document))
+        try:
+            older = self._read(self._bucket, schema, Target(key=older_clean_key(schema), parse=older_clean_document))
+        except DocumentVanishedError:
+            if own is None:  # nothing has carried its records over
+                raise
+            older = None
         return carry_over(own, older, schema)
 
     def _raw_document(self, connection: Connection, schema: str) -> Document | None:

@@ -28,9 +28,6 @@ MAX_KEY_BYTES: Final = 1024
 MAX_DOCUMENT_BYTES: Final = 256 << 20
 """The longest document that is read: about 700,000 versions."""
 
-MAX_INTERNAL_BYTES: Final = 4 << 20
-"""The longest object of those that the tracker keeps for itself."""
-
 S3_SCHEMES: Final = ("s3://", "s3a://", "s3n://")
 """How the URL of an object begins, as Hadoop's file systems write it, too."""
 
@@ -195,11 +192,6 @@ def probe_key(unique: str) -> str:
 def inbox_prefix(document_key: str) -> str:
     """Return what the keys of a document's inbox begin with: with its `/`, `vital` never sees the inbox of `vitals`."""
     return f"{INTERNAL_PREFIX}inbox/{document_key}/"
-
-
-def max_bytes(key: str) -> int:
-    """Return how long an object under this key may be that the engine reads."""
-    return MAX_INTERNAL_BYTES if key.startswith(INTERNAL_PREFIX) else MAX_DOCUMENT_BYTES
 
 
 def aside_key(inbox_key: str) -> str:

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from cf_data_tracker.store import UNCHANGED, Replacing, Store, Stored, Unchanged, Written
+from cf_data_tracker.store import UNCHANGED, Answer, Replacing, Store, Stored, Written
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,10 +69,10 @@ class CountedStore:
         """Return the URL of a key."""
         return self._store.location(key)
 
-    def read(self, key: str, *, unless: str | None = None) -> Stored | Unchanged | None:
+    def read(self, key: str, *, unless: str | None = None, most: int | None = None) -> Answer:
         """Read, and count the request and the bytes."""
         self._tally.request("read")
-        answer = self._store.read(key, unless=unless)
+        answer = self._store.read(key, unless=unless, most=most)
         if answer is UNCHANGED:
             self._tally.add("unchanged")
         elif isinstance(answer, Stored):

@@ -57,7 +57,14 @@ class Anything(Enum):
     ANYTHING = "anything"
 
 
+class Deleted(Enum):
+    """The answer to a read of an object that was deleted, in a bucket that keeps versions: a delete marker hides it."""
+
+    DELETED = "deleted"
+
+
 UNCHANGED: Final = Unchanged.UNCHANGED
+DELETED: Final = Deleted.DELETED
 ANYTHING: Final = Anything.ANYTHING
 
 Replacing: TypeAlias = str | Anything | None
@@ -90,12 +97,21 @@ class Unanswered(Exception):  # noqa: N818 - a signal, not an error
         self.slow = slow
 
 
+class TooLarge(Exception):  # noqa: N818 - a signal, not an error
+    """Not read: the object has more bytes than the reader takes."""
+
+
+Answer: TypeAlias = Stored | Unchanged | Deleted | None
+"""What a read is answered with."""
+
+
 def vanished(location: str, *, in_doubt: bool = False) -> DocumentVanishedError:
     """Return the error for a document that was there and is gone; `in_doubt`, if a write to it was never answered."""
     written = "a write was not answered and may be in what is restored; recording again is safe" if in_doubt else ""
     return DocumentVanishedError(
         f"{location} was there and is gone; {written or 'nothing was written'}. Restore it (an earlier S3 version, a "
-        "copy) before recording goes on; if it was removed on purpose, make a new tracker"
+        "copy) before recording goes on. If it was removed on purpose, begin anew with a new tracker; where the bucket "
+        "keeps versions, first delete its delete marker and all its earlier versions"
     )
 
 
@@ -109,14 +125,20 @@ class Store(Protocol):
     def location(self, key: str) -> str:
         """Return the URL of a key, for messages."""
 
-    def read(self, key: str, *, unless: str | None = None) -> Stored | Unchanged | None:
+    def read(self, key: str, *, unless: str | None = None, most: int | None = None) -> Answer:
         """Return the object, or `None` where there is none.
 
         Args:
             key: Its key.
             unless: The ETag of what the reader has; `UNCHANGED` comes back if it still is there.
+            most: Do not receive an object of more bytes than this.
+
+        Returns:
+            `DELETED` in place of `None` where the store says that the object was deleted. AWS does where the bucket
+            keeps versions; some other stores never do.
 
         Raises:
+            TooLarge: The object has more than `most` bytes.
             Unanswered: No answer.
             ReadDeniedError: Answered 403, as a missing key is too where the reader may not list the bucket.
         """

@@ -11,7 +11,7 @@ from dataclasses import asdict, replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-from cf_data_tracker.audit import Audit, OnProgress, TakenIn, audit, check_never_there, to_take_in
+from cf_data_tracker.audit import Audit, OnProgress, TakenIn, Waiting, audit, check_never_there, to_take_in, waiting
 from cf_data_tracker.connection import SURROUNDINGS, Connection
 from cf_data_tracker.document import Document, raw_document, table_name_of, tables_of, versions_of
 from cf_data_tracker.engine.combine import Ledger
@@ -366,6 +366,17 @@ class Tracker:
         return audit(
             self._connection, check_schema(schema), deep=deep, written_until=written_until, on_progress=on_progress
         )
+
+    def waiting(self, schema: str) -> Waiting | None:
+        """Return what waits in the inbox of a schema's document, by a request for every 1,000 entries.
+
+        `None` where the caller may not list the inbox.
+
+        Raises:
+            InvalidNameError: The schema is no name.
+            StoreError: The store refused or did not answer.
+        """
+        return waiting(self._connection, check_schema(schema))
 
     def record_orphans(self, audit: Audit, *, dry_run: bool = False) -> TakenIn:
         """Record the objects that an audit found without a record, in one commit.

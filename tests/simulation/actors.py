@@ -12,7 +12,7 @@ from cf_data_tracker.engine.combine import Combiner, Ledger
 from cf_data_tracker.engine.commit import Engine, Patience, Surroundings
 from cf_data_tracker.errors import TrackerError
 from cf_data_tracker.stats import Tally
-from cf_data_tracker.store import Conflict, Replacing, Stored, Unanswered, Unchanged, Written
+from cf_data_tracker.store import Answer, Conflict, Replacing, Stored, Unanswered, Written
 from cf_data_tracker.stores.memory import MemoryStore
 from fates import INBOX
 from simulation.books import Book, Came, the_same
@@ -232,11 +232,11 @@ class Asking:
         """Return where the object is not."""
         return self._memory.location(key)
 
-    def read(self, key: str, *, unless: str | None = None) -> Stored | Unchanged | None:
+    def read(self, key: str, *, unless: str | None = None, most: int | None = None) -> Answer:
         """Ask for an object."""
         kind = "fetch" if key.startswith(INBOX) else "read"
-        answer: Stored | Unchanged | None = self._ask(
-            Call(kind, (kind, key), lambda memory: memory.read(key, unless=unless), key=key)
+        answer: Answer = self._ask(
+            Call(kind, (kind, key), lambda memory: memory.read(key, unless=unless, most=most), key=key)
         )
         return answer
 
@@ -389,7 +389,8 @@ class Worker(Player):
         """Forget how a commit was done, where nothing but what is carried matters any more."""
         if self._combiner is None and self._batch is None and not self._hub.plan.slow:
             self.forgot = True
-            self.past = hash((self.name, number, self.engine.carried[self._hub.book.ledger.key].etag))
+            carried = self.engine.carried.get(self._hub.book.ledger.key)
+            self.past = hash((self.name, number, carried and carried.etag))
 
     def _read(self) -> None:
         """Read the document now and then, as a thread does that asks what is there."""

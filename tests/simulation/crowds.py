@@ -7,7 +7,7 @@ from typing import Final
 
 from cf_data_tracker.engine.combine import TUNING
 from simulation.dice import Rolled
-from simulation.plans import ALL, EAGER, ENDS, HOT, NAMES, PAGE, PUSHY, REFUSALS, Part, Plan, Wait
+from simulation.plans import ALL, DUE, EAGER, ENDS, HOT, NAMES, PAGE, PUSHY, REFUSALS, Part, Plan, Wait
 from simulation.play import Interleaving
 
 TUNINGS: Final = (
@@ -16,6 +16,7 @@ TUNINGS: Final = (
     EAGER,
     PUSHY,
     HOT,
+    DUE,
     replace(EAGER, beside_every=2, beside_crowd=1, ahead=2),
     replace(EAGER, beside_every=1, memory=0.0),
     replace(EAGER, memory=3.0, eagerness=0.3, growth=1.5),

@@ -7,6 +7,7 @@ replay     the recordings, put one by one through the rules in the order in whic
 answers    each is true of the document at some time during the call; a new number is higher than those before, and
            came after all that had been acknowledged when the call began
 entries    each that was published is in the document after two commits that listed the inbox, or earlier
+leftovers  each is in the document after so many commits as the plan says, whether its publisher lives or not
 the end    nothing is left in the inbox, and nothing is left out
 
 The first law that is broken ends the run.
@@ -31,10 +32,16 @@ def must(holds: bool, law: str) -> None:  # noqa: FBT001
 
 
 class Laws:
-    """The laws, and what is known of one run."""
+    """The laws, and what is known of one run.
 
-    def __init__(self, book: Book[Any]) -> None:
+    Args:
+        book: How to read the document.
+        within: After how many commits what was published is there, whoever made them; 0: that is not looked at.
+    """
+
+    def __init__(self, book: Book[Any], within: int = 0) -> None:
         self._book = book
+        self._within = within
         self._document: Document | None = None  # as the recordings give it, one by one
         self._states: list[tuple[Line, ...]] = [()]
         self._asked: dict[str, Any] = {}  # by id, all recordings that anybody was ever asked for
@@ -45,6 +52,7 @@ class Laws:
         self.never: dict[str, str] = {}  # ids of recordings that are not to appear, and what their worker was told
         self.published: dict[str, Sequence[Any]] = {}  # by key, the recordings
         self.met: Counter[str] = Counter()  # by key, commits since that carried what was in the inbox
+        self.commits: Counter[str] = Counter()  # by key, commits since, where the plan says how many there may be
         self.unfetched: set[str] = set()  # keys of entries that somebody was not given when it asked
 
     @property
@@ -72,6 +80,8 @@ class Laws:
         self._came.update(dict.fromkeys(new, self.moment))
         if combines:
             self._check_entries()
+        if self._within:
+            self._check_leftovers()
 
     def acknowledged(self, began: int, one: Any, came: Came) -> None:  # noqa: ANN401 - a recording
         """Look at what came of a recording, by what its worker was told; `began` is the moment when it called."""
@@ -118,6 +128,12 @@ class Laws:
             self.met[key] += 1
             if self.met[key] == 2 and key not in self.unfetched:
                 must(self._holds(key), "what was published is in the document after two commits that listed the inbox")
+
+    def _check_leftovers(self) -> None:
+        for key in self.published:
+            self.commits[key] += 1
+            if self.commits[key] == self._within:
+                must(self._holds(key), f"what was published is in the document after {self._within} commits")
 
     def _holds(self, key: str) -> bool:
         """Return whether there is nothing left to write of an entry."""

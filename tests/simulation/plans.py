@@ -77,6 +77,9 @@ EAGER: Final = replace(TUNING, losses=1)
 PUSHY: Final = replace(TUNING, losses=0)
 """Takes anything for contention, so a worker publishes at once."""
 
+DUE: Final = replace(TUNING, due_every=2, due_after=0)
+"""Lists the inbox before every second revision, however quiet it is: so what was published is there after 3 commits."""
+
 HOT: Final = replace(EAGER, beside_every=1, beside_crowd=1, ahead=1)
 """Looks into the inbox with every commit."""
 
@@ -117,6 +120,7 @@ class Plan:
         versioned: Whether the bucket keeps versions.
         slow: Whether the threads of a worker are slow to hear answers, and one of them reads the document.
         page: How many keys one LIST gives.
+        within: After how many commits, whoever makes them, what was published is in the document; 0: after any number.
         alike: Whether the workers differ in nothing but names: then they begin in their order, since any other is the
             same but for names.
     """
@@ -131,6 +135,7 @@ class Plan:
     versioned: bool = False
     slow: bool = False
     page: int = PAGE
+    within: int = 0
     alike: bool = False
 
     def __repr__(self) -> str:

@@ -64,7 +64,7 @@ class Interleaving(Stage):
         self.plan = plan
         self.memory = Shelf(versioned=plan.versioned)
         self.book: Book[Any] = CleanBook(self.memory) if plan.clean else RawBook()
-        self.laws = Laws(self.book)
+        self.laws = Laws(self.book, plan.within)
         self.tape: list[Choice] = []
         self.befallen: Counter[str] = Counter()
         self.answers: Counter[str] = Counter()
@@ -402,7 +402,8 @@ class Interleaving(Stage):
         workers = tuple(_state_of(worker) for worker in self._workers)
         under_way = filter(self._can_land, self._late)  # what cannot land now never can: no ETag comes again
         late = frozenset(Counter((one.call.what, one.call.body, one.call.combines) for one in under_way).items())
-        laws = (frozenset(self.laws.published), frozenset(self.laws.never), frozenset(self.laws.met.items()))
+        counts = (frozenset(self.laws.met.items()), frozenset(self.laws.commits.items()))
+        laws = (frozenset(self.laws.published), frozenset(self.laws.never), *counts)
         return hash(
             (there, workers, late, self._faults, laws, frozenset(self.laws.unfetched), frozenset(self._touched))
         )

@@ -10,7 +10,7 @@ from typing import Final
 import pytest
 
 from cf_data_tracker.engine.combine import TUNING, Tuning
-from simulation.plans import ALL, DEATHS, EAGER, PUSHY, End, Part, Plan
+from simulation.plans import ALL, DEATHS, DUE, EAGER, PUSHY, End, Part, Plan
 from simulation.play import Interleaving
 from simulation.shrink import played
 from simulation.ways import Ways, in_every_way
@@ -21,6 +21,10 @@ A: Final = Part(commits=[["FY2023/a"]], tuning=EAGER)
 B: Final = Part(commits=[["FY2023/b"]], tuning=EAGER)
 C: Final = Part(commits=[["FY2023/c"]], tuning=EAGER)
 PLAIN: Final = replace(B, tuning=None)
+
+DYING: Final = replace(A, tuning=PUSHY)
+QUIET: Final = Part(commits=[["FY2023/b"], ["FY2023/c"], ["FY2023/d"]], tuning=DUE)
+AT_PUBLISHING: Final = {"publish": (End.DIES_AFTER, End.DIES_MEANWHILE)}
 
 SMALL: Final = {
     "two workers": Plan(parts=[A, B], faults=1),
@@ -37,6 +41,10 @@ SMALL: Final = {
         faults=1,
         attempts=4,
         clean=True,
+    ),
+    "a dead worker's entry": Plan(parts=[DYING, QUIET], faults=1, befalls=AT_PUBLISHING, within=3),
+    "a dead worker's entry, versions are kept": Plan(
+        parts=[DYING, QUIET], faults=1, befalls=AT_PUBLISHING, within=3, versioned=True
     ),
     "three workers": Plan(parts=[A, B, C]),
     "two commits each": Plan(

@@ -18,7 +18,7 @@ from cf_data_tracker.cli.recording import show
 from cf_data_tracker.errors import InvalidNameError, NotTrackedError
 
 if TYPE_CHECKING:
-    from cf_data_tracker.audit import Audit, TakenIn
+    from cf_data_tracker.audit import Audit, TakenIn, Waiting
 
 
 def audit(  # noqa: PLR0913 - one parameter an option
@@ -89,6 +89,7 @@ def _say(found: "Audit", taken: "TakenIn | None", *, dry_run: bool) -> None:
         say_check(f"{finding.kind}: {finding.location}: {finding.sentence}", passed=False)
     for remark in _remarks(found):
         say(remark)
+    say_waiting(found.waiting)
     if found.tracked and not found.findings:
         say_check("nothing is wrong", passed=True)
 
@@ -102,6 +103,13 @@ def _remarks(found: "Audit") -> Iterator[str]:
         yield f"{counted(found.young, 'object')} without a record left out, younger than --min-age"
     for left in found.not_looked_at:
         yield f"{counted(left.versions, 'version')} not looked at, {left.reason}: {left.example}"
+
+
+def say_waiting(waiting: "Waiting | None") -> None:
+    """Print what waits in an inbox, if anything does. It is not wrong: a commit takes it in."""
+    if waiting is not None and waiting.entries:
+        waits = "1 inbox entry waits" if waiting.entries == 1 else f"{waiting.entries} inbox entries wait"
+        say(f"{waits} to be committed, the oldest since {waiting.since}")
 
 
 def _untracked(found: "Audit") -> str:

@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cf_data_tracker.cli.auditing import counting
+from cf_data_tracker.cli.auditing import counting, say_waiting
 from cf_data_tracker.cli.failure import Code
 from cf_data_tracker.cli.options import AsJson, Bucket, EndpointUrl, Schema, Timeout, open_tracker
 from cf_data_tracker.cli.output import counted, say, say_check, say_json
 from cf_data_tracker.document import Document, table_name_of, tables_of, versions_of
-from cf_data_tracker.errors import DocumentError, NotTrackedError
+from cf_data_tracker.errors import DocumentError, DocumentVanishedError, NotTrackedError
 from cf_data_tracker.rules.verify import findings
 
 if TYPE_CHECKING:
+    from cf_data_tracker.audit import Waiting
     from cf_data_tracker.past import History
     from cf_data_tracker.tracker import Tracker
 
@@ -34,6 +35,7 @@ class Verified:
         file_names: How many file names.
         versions: How many versions.
         findings: What is wrong, one sentence each.
+        waiting: What waits in the document's inbox; `None` where that may not be listed.
     """
 
     schema: str
@@ -43,6 +45,7 @@ class Verified:
     file_names: int = 0
     versions: int = 0
     findings: list[str]
+    waiting: "Waiting | None" = None
 
 
 def verify(  # noqa: PLR0913 - one parameter an option
@@ -66,7 +69,7 @@ def verify(  # noqa: PLR0913 - one parameter an option
     """
     tracker = open_tracker(bucket, endpoint_url, timeout)
     past = _walked(tracker, schema) if history else None
-    verified = _looked_at(tracker, schema, past)
+    verified = dataclasses.replace(_looked_at(tracker, schema, past), waiting=tracker.waiting(schema))
     if as_json:
         say_json(verified if past is None else {**dataclasses.asdict(verified), "history": past})
     else:
@@ -85,6 +88,8 @@ def _looked_at(tracker: "Tracker", schema: str, past: "History | None") -> Verif
         document = tracker.document(schema)
     except DocumentError as error:
         return Verified(schema=schema, readable=False, findings=[f"not a tracker document: {error}"])
+    except DocumentVanishedError as error:
+        return Verified(schema=schema, readable=False, findings=[str(error)] if past is None else [])
     if document is None and past is not None:  # which says that it is gone, and since when
         return Verified(schema=schema, readable=False, findings=[])
     return _verified(document, schema)
@@ -115,6 +120,7 @@ def _say(verified: Verified, past: "History | None") -> None:
         say(f"{counted(past.documents, 'document')} kept, from {past.oldest or 'none'} to {past.newest or 'none'}")
         for remark in past.notes:
             say(remark)
+    say_waiting(verified.waiting)
     wrong = [*verified.findings, *(past.findings if past is not None else ())]
     for finding in wrong:
         say_check(finding, passed=False)

@@ -10,6 +10,9 @@
 Contention is: to have lost a write that replaced what this commit had read (a stale cache is not), and again; or to
 have met others a moment ago; or to read that the last writer saw others waiting, which it notes beside the document.
 
+What a dead worker has left in a quiet document's inbox, where nobody combines, is taken in as well: the commit that
+makes a revision a multiple of 16 lists the inbox before its write.
+
 Whoever committed last has the newest ETag and is ahead of everybody else, who would have to read first. It leads: its
 next commits take the others along. It lists the inbox before its write where many wait, and every few writes, beside
 one and for the next, where few do: so nobody starves behind a worker that commits back to back.
@@ -32,6 +35,7 @@ from typing import Any, Final, Generic, NoReturn, Protocol, TypeVar, cast
 from cf_data_tracker.document import Document, recorded_since
 from cf_data_tracker.engine.commit import Commit, Engine, Rule, Snapshot, Target, Waiting
 from cf_data_tracker.engine.inbox import Inbox
+from cf_data_tracker.engine.recent import Recent
 from cf_data_tracker.entries import Entry, Identified
 from cf_data_tracker.errors import DocumentVanishedError, StoreError, TrackerError
 from cf_data_tracker.store import Conflict, Unanswered
@@ -93,6 +97,9 @@ class Tuning:
         growth_idle: The same, where the document has not changed since the look before.
         beside_every: Every how many commits in a row the inbox is listed beside the write.
         beside_crowd: The same, while others have been met lately.
+        due_every: Every how many revisions of a document the commit lists the inbox before its write, however quiet the
+            document is: what a dead worker has left there goes in then.
+        due_after: Not if this process has listed it so few revisions ago.
         ahead: From how many waiting entries on the leader lists before its write.
         brake: Seconds that a request for fewer requests (503) adds to the wait before publishing.
         brake_growth: By what factor it lengthens that wait.
@@ -112,6 +119,8 @@ class Tuning:
     growth_idle: float = 10.0
     beside_every: int = 4
     beside_crowd: int = 2
+    due_every: int = 16
+    due_after: int = 4
     ahead: int = 3
     brake: float = 0.1
     brake_growth: float = 1.5
@@ -123,7 +132,7 @@ class Tuning:
 TUNING: Final = Tuning()
 
 
-@dataclass(slots=True)
+@dataclass
 class _Standing(Generic[R]):
     """Where this process stands with a document, from one commit to the next."""
 
@@ -131,6 +140,7 @@ class _Standing(Generic[R]):
     leading: bool = False  # whether the last commit to it, as far as is known, was ours
     streak: int = 0  # commits in a row, one right after the other, since the inbox was last listed
     found: Sequence[Entry[R]] = ()  # what was listed beside the last write, for the next one
+    listed: float = float("-inf")  # the revision that the commit built on which last listed the inbox
     met: float = float("-inf")  # when others were last met
     ended: float = float("-inf")  # when the last commit ended
     pace: float = 0.06  # how long a write takes, in seconds, smoothed; S3's median to begin with
@@ -146,7 +156,7 @@ class Combiner:
     def __init__(self, engine: Engine, tuning: Tuning = TUNING) -> None:
         self._engine = engine
         self._tuning = tuning
-        self._standings: dict[str, _Standing[Any]] = {}
+        self._standings: Recent[_Standing[Any]] = Recent()
 
     def commit(self, ledger: Ledger[R, T], recordings: Sequence[R]) -> Sequence[T]:
         """Put the recordings into the document, and return what came of each.
@@ -156,7 +166,7 @@ class Combiner:
                 nobody has yet: they may be in the document, or may yet come into it.
             TrackerError: As `Engine.commit` raises.
         """
-        standing: _Standing[R] = self._standings.setdefault(ledger.key, _Standing(self._inbox(ledger)))
+        standing: _Standing[R] = self._standings.get(ledger.key, lambda: _Standing(self._inbox(ledger)))
         commit = _Combined(self._engine, ledger, recordings, standing, self._tuning)
         try:
             return self._engine.run(commit)
@@ -185,18 +195,20 @@ class _Combined(Commit[Sequence[T]], Generic[R, T]):
         self._zeal = 1.0  # what these looks make of the eagerness
         self._silences = 0  # requests without an answer
         self._braked = False  # whether it has waited to publish
+        self._publishable = True  # as far as is known: not what is no JSON, or more than an entry holds
         self._key = ""  # of the entry, once it may have been published
         self._published = False  # whether that was answered
         self._version: str | None = None
         if engine.surroundings.clock() - standing.ended > tuning.memory * standing.pace:
             standing.streak, standing.found, self._inbox.crowd = 0, (), 0  # all that was a while ago
+            standing.listed = float("-inf")
 
     @property
     def in_doubt(self) -> bool:
         return self._doubtful or bool(self._key)
 
     def attempt(self) -> Sequence[T]:
-        if not self._inbox.usable:
+        if not (self._inbox.usable and self._publishable):
             return self._alone()
         if self._published:
             return self._look_again()
@@ -211,7 +223,8 @@ class _Combined(Commit[Sequence[T]], Generic[R, T]):
             return self._after_silence(signal)
         if not self._inbox.usable:
             return super().pause(attempt, signal)
-        return self._standing.pace * self._random() if self._key else 0.0
+        # What cannot be published has to win against a leader that writes without a break: it tries as often.
+        return self._standing.pace * self._random() if self._key or not self._publishable else 0.0
 
     def unknown(self, error: DocumentVanishedError | StoreError) -> TrackerError:
         if not self._key or not isinstance(error, DocumentVanishedError):
@@ -273,10 +286,18 @@ class _Combined(Commit[Sequence[T]], Generic[R, T]):
         if self._known():
             return super().attempt()
         found, standing.found = standing.found, ()
-        if standing.leading and self._inbox.crowd >= self._tuning.ahead:
+        if (standing.leading and self._inbox.crowd >= self._tuning.ahead) or self._is_due(base):
             return self._put(base, self._listed())
         standing.streak += 1
         return self._put(base, found, listed=False)
+
+    def _is_due(self, base: Snapshot) -> bool:
+        """Return whether it is this commit that is to look for what dead workers have left.
+
+        The revision decides, so the processes that commit need not know of each other, nor live for long.
+        """
+        revision, tuning = _revision(base), self._tuning
+        return (revision + 1) % tuning.due_every == 0 and revision - self._standing.listed > tuning.due_after
 
     def _alone(self) -> Sequence[T]:
         outcomes = super().attempt()
@@ -297,7 +318,10 @@ class _Combined(Commit[Sequence[T]], Generic[R, T]):
         except Unanswered as signal:
             self._key = key if signal.sent else self._key
             raise
-        except (StoreError, TypeError, ValueError, RecursionError):  # refused, or no JSON: the document will tell
+        except StoreError:  # the document will tell
+            return self._alone()
+        except (TypeError, ValueError, RecursionError):  # no JSON, or more than an entry holds
+            self._publishable = False
             return self._alone()
         self._key, self._published = key, True
         self._paced(began)
@@ -341,9 +365,9 @@ class _Combined(Commit[Sequence[T]], Generic[R, T]):
 
     # the write
 
-    def _put(self, base: Snapshot, entries: Sequence[Entry[R]], *, listed: bool = True) -> Sequence[T]:
+    def _put(self, base: Snapshot, entries: Sequence[Entry[R]] | None, *, listed: bool = True) -> Sequence[T]:
         """Write the document with our recordings and those of the entries, as far as they fit."""
-        taken = fitting(entries, len(self._recordings))
+        taken = fitting(entries or (), len(self._recordings))
         others = [recording for entry in taken for recording in entry.recordings]
         if others:
             grown, outcomes = self._ledger.record(base.document, [*others, *self._recordings])
@@ -355,20 +379,24 @@ class _Combined(Commit[Sequence[T]], Generic[R, T]):
         )
         listing = self._engine.surroundings.beside(self._listed) if beside else None
         began, seen = self._clock(), self._seen
+        found: Sequence[Entry[R]] | None = None
         try:
             written = self._write(document, base, self._note(taken))
         except Conflict:
             self._lost_to_others(seen=seen)
             raise
         finally:
-            found = listing() if listing is not None else ()
+            if listing is not None:
+                found = listing()
         self._paced(began)
         self._inbox.versioned = written.version is not None
         self._committed(base, document, taken)
         if beside:
-            self._found(found, taken)
+            self._found(found or (), taken)
         if listed or beside:
             self._standing.streak = 0
+        if found is not None or (listed and entries is not None):
+            self._standing.listed = _revision(base)
         if self._inbox.crowd:
             self._met_others()
         return outcomes[len(others) :]
@@ -376,11 +404,11 @@ class _Combined(Commit[Sequence[T]], Generic[R, T]):
     def _note(self, taken: Sequence[Entry[R]]) -> int:
         return max(len(taken), self._inbox.crowd, min(1, self._defeats))
 
-    def _listed(self) -> Sequence[Entry[R]]:
-        """List what waits there; nothing, where there is no answer: that is left to others."""
+    def _listed(self) -> Sequence[Entry[R]] | None:
+        """List what waits there; `None`, where there is no answer: that is left to others."""
         with suppress(Unanswered):
             return self._inbox.waiting(own=self._key)
-        return ()
+        return None
 
     def _found(self, found: Sequence[Entry[R]], taken: Sequence[Entry[R]]) -> None:
         keys = {entry.key for entry in taken}
@@ -434,6 +462,11 @@ class _Combined(Commit[Sequence[T]], Generic[R, T]):
 
     def _random(self) -> float:
         return self._engine.surroundings.random()
+
+
+def _revision(base: Snapshot) -> int:
+    revision: int = base.document.get("revision", 0) if base.document is not None else 0
+    return revision
 
 
 def _remembering(rule: Rule[Outcomes]) -> Rule[Outcomes]:

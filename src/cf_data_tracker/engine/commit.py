@@ -24,6 +24,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type
 
 from cf_data_tracker.deadline import deadline, run_until
 from cf_data_tracker.document import Document, recorded_since, to_bytes
+from cf_data_tracker.engine.recent import Carried
 from cf_data_tracker.errors import (
     ContentionError,
     DocumentError,
@@ -35,7 +36,7 @@ from cf_data_tracker.errors import (
 )
 from cf_data_tracker.names import check_seconds
 from cf_data_tracker.stats import CountedStore, Tally
-from cf_data_tracker.store import UNCHANGED, Conflict, Store, Unanswered, Written, vanished
+from cf_data_tracker.store import DELETED, UNCHANGED, Conflict, Store, Unanswered, Written, vanished
 
 T = TypeVar("T")
 
@@ -158,14 +159,14 @@ ABSENT: Final = Snapshot(None, None)
 class Engine:
     """Reads and commits documents of one store. Safe to share between threads.
 
-    It carries the last document that it saw of each key, with its ETag: a commit to a quiet document costs one write,
-    a read one conditional read.
+    It carries the documents that it used last, each with its ETag: a commit to a quiet document costs one write, a read
+    one conditional read. A running commit holds the document that it builds on, whether that is carried or not.
     """
 
     def __init__(self, store: Store, tally: Tally, patience: Patience, surroundings: Surroundings) -> None:
         self.tally = tally
         self.use(store)
-        self.carried: dict[str, Snapshot] = {}
+        self.carried: Carried[Snapshot] = Carried()
         self._patience = patience
         self.surroundings = surroundings
         self._reached = False
@@ -179,7 +180,7 @@ class Engine:
 
         Raises:
             DocumentError: What is there is no tracker document.
-            DocumentVanishedError: There was one when this engine last looked.
+            DocumentVanishedError: There was one when this engine last looked, or the store says that it was deleted.
             StoreError: The store refused, or did not answer in time.
         """
         return self.asked(lambda: self.look(target), target.key).document
@@ -209,15 +210,20 @@ class Engine:
         """Read the document once, or learn that it is still the carried one.
 
         Raises:
+            DocumentVanishedError: As `read` raises.
             Unanswered: No answer.
         """
-        carried = self.carried.get(target.key, ABSENT)
+        # Asked before the read: another thread may see the document come while an answer of "nothing" is on its way.
+        known = self.carried.knows(target.key)
+        carried = self.carried.get(target.key) or ABSENT
         answer = self.store.read(target.key, unless=carried.etag)
         if answer is UNCHANGED:
             return carried
-        if answer is None:
-            return self._absent(target.key, carried)
-        return self._carry(target.key, Snapshot(self._parsed(target, answer.body), answer.etag, answer.waiting))
+        if answer is None or answer is DELETED:
+            return self._absent(target.key, was_there=known or answer is DELETED)
+        snapshot = Snapshot(self._parsed(target, answer.body), answer.etag, answer.waiting)
+        self.carried.put(target.key, snapshot, len(answer.body))
+        return snapshot
 
     def put(self, key: str, document: Document, base: Snapshot, waiting: int = 0) -> Written:
         """Write the document once, if `base` is still there, and carry it; `waiting` is noted beside it.
@@ -226,8 +232,9 @@ class Engine:
             Conflict: It is not; nothing was written.
             Unanswered: It may have been written.
         """
-        written = self.store.write(key, to_bytes(document), replacing=base.etag, waiting=waiting)
-        self._carry(key, Snapshot(document, written.etag, waiting))
+        body = to_bytes(document)
+        written = self.store.write(key, body, replacing=base.etag, waiting=waiting)
+        self.carried.put(key, Snapshot(document, written.etag, waiting), len(body))
         self.tally.add("commits")
         return written
 
@@ -316,8 +323,8 @@ class Engine:
 
         return stop
 
-    def _absent(self, key: str, carried: Snapshot) -> Snapshot:
-        if carried.document is not None:
+    def _absent(self, key: str, *, was_there: bool) -> Snapshot:
+        if was_there:
             raise vanished(self.store.location(key))
         return ABSENT
 
@@ -326,10 +333,6 @@ class Engine:
             return target.parse(body)
         except DocumentError as error:
             raise DocumentError(error.where, error.problem, self.store.location(target.key)) from None
-
-    def _carry(self, key: str, snapshot: Snapshot) -> Snapshot:
-        self.carried[key] = snapshot
-        return snapshot
 
 
 class Commit(Generic[T]):
@@ -387,7 +390,7 @@ class Commit(Generic[T]):
         return vanished(self._location, in_doubt=True) if isinstance(error, DocumentVanishedError) else self._gave_up()
 
     def _look(self) -> Snapshot:
-        known = self._target.key in self._engine.carried
+        known = self._engine.carried.knows(self._target.key)
         try:
             base = self._engine.look(self._target)
         except ReadDeniedError:

@@ -11,14 +11,25 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from enum import Enum
 from functools import partial
-from typing import Final, Generic, TypeVar
+from itertools import islice
+from typing import Any, Final, Generic, TypeVar
 
 from cf_data_tracker.engine.commit import Engine
-from cf_data_tracker.entries import Entry, Identified, UnreadableError, carries_payload, opened, sealed
+from cf_data_tracker.entries import (
+    MAX_PAYLOAD_BYTES,
+    Entry,
+    Identified,
+    UnreadableError,
+    carries_payload,
+    opened,
+    sealed,
+)
 from cf_data_tracker.errors import StoreError
 from cf_data_tracker.names import aside_key, inbox_prefix
-from cf_data_tracker.store import ANYTHING, Conflict, Stored, Unanswered
+from cf_data_tracker.store import ANYTHING, Conflict, Stored, TooLarge, Unanswered
 
 LOG: Final = logging.getLogger("cf_data_tracker")
 
@@ -34,7 +45,39 @@ SWEPT_AT_ONCE: Final = 2
 REMEMBERED: Final = 4 * PAGE
 """Keys remembered as removed, or as unreadable: more than were listed since."""
 
+MAX_LISTED_BYTES: Final = 8 << 20
+"""What the entries of one list hold at most, as JSON; one more may be larger. A commit takes less."""
+
+FIRST_POSTPONED: Final = 10.0
+"""Seconds for which an entry is left alone whose body was not answered. They double each time."""
+
+LONGEST_POSTPONED: Final = 3600.0
+
 R = TypeVar("R", bound=Identified)
+
+
+class _Lacking(Enum):
+    """Why there is no body."""
+
+    GONE = "gone"  # or refused: removed since it was listed, or not readable for this process
+    UNANSWERED = "unanswered"
+    TOO_LARGE = "too large"
+
+
+@dataclass(eq=False, slots=True)
+class _Removal:
+    """A removal that runs beside the caller's work.
+
+    It is under way from when it has been handed over until it is over. An interrupt on the way there leaves one that
+    is not under way, so the next removal begins another; two at a time do no harm.
+    """
+
+    handed_over: bool = False
+    over: bool = False
+
+    @property
+    def under_way(self) -> bool:
+        return self.handed_over and not self.over
 
 
 class Inbox(Generic[R]):
@@ -69,7 +112,8 @@ class Inbox(Generic[R]):
         self._after = ""  # where the next LIST begins, when the last one did not reach the end
         self._done: dict[str, None] = {}  # keys that need not be looked at again, in the order in which that was learnt
         self._doomed: dict[str, None] = {}  # keys to remove
-        self._removing = False
+        self._postponed: dict[str, tuple[float, float]] = {}  # until when, and for how many seconds
+        self._removal = _Removal()
         self._lock = threading.Lock()
 
     def seal(self, recordings: Iterable[R]) -> tuple[str, bytes]:
@@ -92,6 +136,7 @@ class Inbox(Generic[R]):
     def waiting(self, own: str = "") -> list[Entry[R]]:
         """Return what waits there, but for the entry whose key is `own`: up to a page of it, in the order of the keys.
 
+        Entries whose bodies are not answered are left for later; the caller waits for one request's time-out at most.
         Where the store refuses, nothing, and the inbox is not `usable` any more.
 
         Raises:
@@ -103,7 +148,8 @@ class Inbox(Generic[R]):
             self._close(error)
             return []
         self._after = keys[-1] if len(keys) >= PAGE else ""
-        keys = [key for key in keys if key != own and key not in self._done]
+        now = self._engine.surroundings.clock()
+        keys = [key for key in keys if key != own and key not in self._done and not self._is_postponed(key, now)]
         self.crowd = len(keys)
         return list(self._readable(keys))
 
@@ -114,10 +160,11 @@ class Inbox(Generic[R]):
             self._done.update(self._doomed)
             _forget_all_but_the_newest(self._doomed)
             _forget_all_but_the_newest(self._done)
-            begin = bool(self._doomed) and not self._removing
-            self._removing = self._removing or begin
+            begin = bool(self._doomed) and not self._removal.under_way
         if begin:
-            self._beside(self._remove_doomed)
+            self._removal = removal = _Removal()
+            self._beside(partial(self._remove_doomed, removal))
+            removal.handed_over = True
 
     def withdraw(self, key: str, version: str | None) -> None:
         """Delete one entry beside the caller's own work, and leave no marker; its version where that is known."""
@@ -147,23 +194,20 @@ class Inbox(Generic[R]):
         if isinstance(stored, Stored) and stored.version is not None:
             self._engine.store.erase(key, stored.version)
 
-    def _remove_doomed(self) -> None:
+    def _remove_doomed(self, removal: _Removal) -> None:
         try:
-            while keys := self._next_doomed():
+            while keys := self._next_doomed(removal):
                 if not self._quietly(partial(self._engine.store.delete, *keys)):
                     with self._lock:
-                        for key in keys:
-                            self._done.pop(key, None)
-        except BaseException:  # whatever it is, the next removal begins anew
-            self._removing = False
-            raise
+                        _take_out(self._done, keys)
+        finally:  # whatever it is, the next removal begins anew
+            removal.over = True
 
-    def _next_doomed(self) -> list[str]:
+    def _next_doomed(self, removal: _Removal) -> list[str]:
         with self._lock:
             keys = list(self._doomed)[:PAGE]
-            for key in keys:
-                del self._doomed[key]
-            self._removing = bool(keys)
+            _take_out(self._doomed, keys)
+            removal.over = not keys
         return keys
 
     def _beside(self, task: Callable[[], object]) -> None:
@@ -181,32 +225,74 @@ class Inbox(Generic[R]):
         return False
 
     def _readable(self, keys: Sequence[str]) -> Iterator[Entry[R]]:
-        bodies = self._fetched([key for key in keys if not carries_payload(key)])
+        """Yield the entries of these keys, as many as one list holds; the next list goes on after them."""
+        size = 0
+        for key, body in self._with_bodies(keys):
+            with suppress(_SetAside):
+                entry = self._opened(key, body)
+                yield entry
+                size += entry.size
+            if size > MAX_LISTED_BYTES:
+                self._after = key
+                return
+
+    def _with_bodies(self, keys: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+        """Yield each key with its body, which is empty where the key carries the payload; leave out those without."""
+        unfetched = (key for key in keys if not carries_payload(key))
+        bodies: dict[str, bytes | _Lacking] = {}
         for key in keys:
-            body = b"" if carries_payload(key) else bodies.get(key)
-            if body is not None:
-                with suppress(_SetAside):
-                    yield self._opened(key, body)
+            if not carries_payload(key) and key not in bodies:
+                if _Lacking.UNANSWERED in bodies.values():
+                    continue  # the rest is left for later
+                bodies = self._fetched(list(islice(unfetched, FETCHED_AT_ONCE)))
+            body = b"" if carries_payload(key) else bodies[key]
+            if isinstance(body, bytes):
+                yield key, body
 
-    def _fetched(self, keys: Sequence[str]) -> dict[str, bytes]:
-        found: dict[str, bytes] = {}
-        for start in range(0, len(keys), FETCHED_AT_ONCE):
-            asked = keys[start : start + FETCHED_AT_ONCE]
-            answers = [self._engine.surroundings.beside(partial(self._body, key)) for key in asked]
-            bodies = zip(asked, (answer() for answer in answers), strict=True)
-            found.update((key, body) for key, body in bodies if body is not None)
-        return found
+    def _fetched(self, keys: Sequence[str]) -> dict[str, bytes | _Lacking]:
+        answers = [self._engine.surroundings.beside(partial(self._body, key)) for key in keys]
+        bodies = dict(zip(keys, (answer() for answer in answers), strict=True))
+        for key, body in bodies.items():
+            if body is _Lacking.UNANSWERED:
+                self._postpone(key)
+            elif body is _Lacking.TOO_LARGE:
+                self._leave_alone(key)
+        return bodies
 
-    def _body(self, key: str) -> bytes | None:
-        """Return the body, or `None` where it is gone since it was listed, or is left for later."""
+    def _body(self, key: str) -> bytes | _Lacking:
         try:
-            stored = self._engine.store.read(key)
+            stored = self._engine.store.read(key, most=MAX_PAYLOAD_BYTES)
         except Unanswered:
-            return None
+            return _Lacking.UNANSWERED
+        except TooLarge:
+            return _Lacking.TOO_LARGE
         except StoreError as error:
             self._close(error)
-            return None
-        return stored.body if isinstance(stored, Stored) else None
+            return _Lacking.GONE
+        return stored.body if isinstance(stored, Stored) else _Lacking.GONE
+
+    def _is_postponed(self, key: str, now: float) -> bool:
+        return key in self._postponed and now < self._postponed[key][0]
+
+    def _postpone(self, key: str) -> None:
+        """Leave an entry alone for a while: each commit would wait for its body in vain."""
+        _, before = self._postponed.pop(key, (0.0, FIRST_POSTPONED / 2))
+        seconds = min(2 * before, LONGEST_POSTPONED)
+        self._postponed[key] = self._engine.surroundings.clock() + seconds, seconds
+        _forget_all_but_the_newest(self._postponed)
+
+    def _leave_alone(self, key: str) -> None:
+        LOG.warning(
+            "%s is larger than an inbox entry may be (4 MiB), and is left where it is: no worker has published it. "
+            "Look at it, then delete it",
+            self._engine.store.location(key),
+        )
+        self._note_done(key)
+
+    def _note_done(self, key: str) -> None:
+        with self._lock:
+            self._done[key] = None
+            _forget_all_but_the_newest(self._done)
 
     def _opened(self, key: str, body: bytes) -> Entry[R]:
         try:
@@ -223,7 +309,7 @@ class Inbox(Generic[R]):
             self._engine.store.location(aside),
             error,
         )
-        self._done[key] = None
+        self._note_done(key)
         with suppress(Unanswered, StoreError):
             self._put(aside, body)
             self.withdraw(key, None)
@@ -241,7 +327,12 @@ class Inbox(Generic[R]):
             )
 
 
-def _forget_all_but_the_newest(keys: dict[str, None]) -> None:
+def _take_out(left: dict[str, None], keys: Iterable[str]) -> None:
+    for key in keys:
+        left.pop(key, None)
+
+
+def _forget_all_but_the_newest(keys: dict[str, Any]) -> None:
     for key in list(keys)[:-REMEMBERED]:
         del keys[key]
 

@@ -9,7 +9,9 @@ from itertools import count, islice
 
 from cf_data_tracker.store import (
     ANYTHING,
+    DELETED,
     UNCHANGED,
+    Answer,
     Conflict,
     Content,
     Folders,
@@ -20,7 +22,7 @@ from cf_data_tracker.store import (
     Progress,
     Replacing,
     Stored,
-    Unchanged,
+    TooLarge,
     Written,
     vanished,
 )
@@ -63,11 +65,17 @@ class MemoryStore:
         """Return a URL that says where the object is not."""
         return f"memory://{key}"
 
-    def read(self, key: str, *, unless: str | None = None) -> Stored | Unchanged | None:
-        """Return the object, `UNCHANGED` if its ETag is `unless`, or `None`."""
+    def read(self, key: str, *, unless: str | None = None, most: int | None = None) -> Answer:
+        """Return the object, `UNCHANGED` if its ETag is `unless`, `DELETED` behind a marker, or `None`."""
         with self._lock:
-            there = self._there(key)
-        return UNCHANGED if there is not None and there.etag == unless else there
+            there, is_known = self._there(key), key in self._objects
+        if there is None:
+            return DELETED if is_known else None
+        if there.etag == unless:
+            return UNCHANGED
+        if most is not None and len(there.body) > most:
+            raise TooLarge(key)
+        return there
 
     def write(self, key: str, body: bytes, *, replacing: Replacing, waiting: int = 0) -> Written:
         """Put the object if what is there is what it replaces."""

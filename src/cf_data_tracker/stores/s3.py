@@ -8,7 +8,7 @@ The table, with its reasons:
 | 409 ConditionalRequestConflict, Ceph's ConcurrentModification | `Conflict`: another was under way; not applied |
 | either of them to anything but a write | `Unanswered`: another operation was under way |
 | 404 NoSuchKey under If-Match | vanished: S3 says 404, not 412, when the key is gone |
-| 404 to a read | there is no such object |
+| 404 to a read | there is no such object; with `x-amz-delete-marker: true`, `DELETED` |
 | 403 AccessDenied to a read | `ReadDeniedError`: so is a missing key answered where the caller may not list |
 | 304 | `UNCHANGED` |
 | 503 SlowDown, 429 | `Unanswered`, and slower |
@@ -64,16 +64,18 @@ from cf_data_tracker.errors import (
     TrackerError,
     UnsafeStoreError,
 )
-from cf_data_tracker.names import max_bytes, shortened
+from cf_data_tracker.names import MAX_DOCUMENT_BYTES, shortened
 from cf_data_tracker.settings import Access, check_no_bucket_in, is_aws
 from cf_data_tracker.store import (
     ANYTHING,
+    DELETED,
     UNCHANGED,
+    Answer,
     Conflict,
     Replacing,
     Stored,
+    TooLarge,
     Unanswered,
-    Unchanged,
     Written,
     vanished,
 )
@@ -332,20 +334,27 @@ class S3Store:
                 self._broken = True
                 raise
 
-    def read(self, key: str, *, unless: str | None = None) -> Stored | Unchanged | None:
+    def read(self, key: str, *, unless: str | None = None, most: int | None = None) -> Answer:
         """GET the object, or learn that its ETag still is `unless`."""
         condition: dict[str, Any] = {} if unless is None else {"IfNoneMatch": self._quoting.of(unless)}
-        with self.asking(GET, key, denied=ReadDeniedError) as client:
-            try:
-                answer = client.get_object(Bucket=self._bucket, Key=key, **condition)
-            except ClientError as error:
-                if _status(error) == NOT_MODIFIED:
-                    return UNCHANGED
-                if is_missing(error):
-                    return None
+        try:
+            with self.asking(GET, key, denied=ReadDeniedError) as client:
+                try:
+                    answer = client.get_object(Bucket=self._bucket, Key=key, **condition)
+                except ClientError as error:
+                    if _status(error) == NOT_MODIFIED:
+                        return UNCHANGED
+                    if _is_deleted(error):
+                        return DELETED
+                    if is_missing(error):
+                        return None
+                    raise
+                body = self.content(key, answer, MAX_DOCUMENT_BYTES if most is None else most)
+                etag = etag_in(answer, "a read")
+        except AnswerTooLargeError:
+            if most is None:
                 raise
-            body = self.content(key, answer, max_bytes(key))
-            etag = etag_in(answer, "a read")
+            raise TooLarge(self.location(key)) from None
         return Stored(
             body=body,
             etag=etag,
@@ -638,6 +647,12 @@ def is_missing(error: ClientError) -> bool:
 def is_precondition_failed(error: ClientError) -> bool:
     """Return whether a store says, having looked, that what is there is not what the condition names."""
     return _code(error) == "PreconditionFailed" or _status(error) == PRECONDITION_FAILED
+
+
+def _is_deleted(error: ClientError) -> bool:
+    """Return whether a store says that the newest version of an object is a delete marker."""
+    headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    return headers.get("x-amz-delete-marker") == "true"
 
 
 def _status(error: ClientError) -> int:
