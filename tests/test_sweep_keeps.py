@@ -15,7 +15,7 @@ from cf_data_tracker.engine.commit import Patience
 from cf_data_tracker.errors import DocumentError, InvalidNameError, ReadDeniedError, StoreError
 from cf_data_tracker.names import clean_key, older_clean_key, raw_key
 from cf_data_tracker.settings import Access
-from cf_data_tracker.store import ANYTHING, Stored, Unanswered, Unchanged
+from cf_data_tracker.store import ANYTHING, Answer, Stored, Unanswered
 from cf_data_tracker.stores.memory import MemoryStore
 from cf_data_tracker.sweep import Swept
 from cf_data_tracker.tracker import Tracker
