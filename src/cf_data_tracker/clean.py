@@ -42,6 +42,7 @@ from cf_data_tracker.model import (
     Forgetting,
     Releasing,
     Reprocessing,
+    with_plain_text,
 )
 from cf_data_tracker.names import (
     check_count,
@@ -171,6 +172,7 @@ class CleanTracker:
             DocumentVanishedError: A document was there and is gone.
             StoreError: The store refused or did not answer.
         """
+        schema = check_schema(schema)
         raw = self._raw_document(schema)
         return pending(raw, self.document(schema), schema)
 
@@ -195,11 +197,11 @@ class CleanTracker:
             OutcomeUnknownError: Some may have been claimed; others get them when these claims have run out.
             TrackerError: As `pending` and `Tracker.record` raise.
         """
-        check_limit(limit)
+        schema, limit = check_schema(schema), check_limit(limit)
         seconds = _seconds("lease", lease)
         held: list[Claim] = []
         try:
-            for _ in self._tries(f"claiming what is pending in {check_schema(schema)}"):
+            for _ in self._tries(f"claiming what is pending in {schema}"):
                 free = self._claimable(schema)
                 picked = random.sample(free, min(limit - len(held), len(free)))
                 held += self._claimed(schema, picked, seconds)
@@ -220,7 +222,8 @@ class CleanTracker:
             InvalidNameError: An argument is not acceptable; nothing was sent.
             TrackerError: As `Tracker.record` raises. Extending again is safe.
         """
-        raw = _checked_claim(claim).raw
+        claim = _checked_claim(claim)
+        raw = claim.raw
         change = Extending(
             table=raw.table,
             file_name=raw.file_name,
@@ -243,7 +246,8 @@ class CleanTracker:
             InvalidNameError: `claim` is no claim; nothing was sent.
             TrackerError: As `Tracker.record` raises. Releasing again is safe.
         """
-        raw = _checked_claim(claim).raw
+        claim = _checked_claim(claim)
+        raw = claim.raw
         change = Releasing(
             table=raw.table,
             file_name=raw.file_name,
@@ -277,7 +281,7 @@ class CleanTracker:
             InvalidNameError: An argument is not acceptable; nothing was sent.
             TrackerError: As `Tracker.record` raises. Recording again is safe.
         """
-        claim = raw if isinstance(raw, Claim) else None
+        claim = _checked_claim(raw) if isinstance(raw, Claim) else None
         now = self._clock()
         new = CleanRecord(
             raw=_checked(raw),
@@ -288,7 +292,7 @@ class CleanTracker:
         )
         if claim is None:
             return self._clean.commit(self._ledger(new.raw.schema), [new])[0]
-        (outcome,) = self._change(new.raw.schema, [ClaimedRecord(record=new, fence=_checked_claim(claim).fence)])
+        (outcome,) = self._change(new.raw.schema, [ClaimedRecord(record=new, fence=claim.fence)])
         if isinstance(outcome, ClaimChanged):
             raise _lost(claim, outcome)
         return cast("CleanRecorded", outcome)
@@ -305,8 +309,10 @@ class CleanTracker:
             ContentionError: Others kept claiming it until the time ran out; nothing was changed.
             TrackerError: As `pending` and `Tracker.record` raise. Calling again is safe.
         """
-        for _ in self._tries(f"claiming {check_schema(schema)}/{table}/{file_name}"):
-            newest = self._newest(schema, check_name("table", table), check_name("file_name", file_name))
+        schema, table = check_schema(schema), check_name("table", table)
+        file_name = check_name("file_name", file_name)
+        for _ in self._tries(f"claiming {schema}/{table}/{file_name}"):
+            newest = self._newest(schema, table, file_name)
             clean = self.document(schema)
             known = recorded_version(clean, table, file_name) or 0
             if known > newest.version:
@@ -346,8 +352,9 @@ class CleanTracker:
             TrackerError: As `pending` and `Tracker.record` raise. What is deleted by then is gone; sweeping again is
                 safe.
         """
+        schema = check_schema(schema)
         before = self._in(-_seconds("older_than", older_than))
-        sweep = Sweep(self._clean, check_schema(schema), partial(self.document, schema), before)
+        sweep = Sweep(self._clean, schema, partial(self.document, schema), before)
         if dry_run:
             return list(sweep.looked_at())
         done: list[Swept] = []
@@ -362,10 +369,11 @@ class CleanTracker:
 
         Raises as `pending` does.
         """
-        return self._with_older(self._clean.read(_clean_target(check_schema(schema))), schema)
+        schema = check_schema(schema)
+        return self._with_older(self._clean.read(_clean_target(schema)), schema)
 
     def _raw_document(self, schema: str) -> Document:
-        raw = self._raw.read(raw_target(check_schema(schema)))
+        raw = self._raw.read(raw_target(schema))
         if raw is None:
             raise NotTrackedError(
                 f"the schema {schema} is not tracked: {self._raw.store.location(schema)}/ has no document"
@@ -467,9 +475,10 @@ def check_limit(value: object) -> int:
     Raises:
         InvalidNameError: It is not.
     """
-    if check_count("limit", value) == 0:
+    limit = check_count("limit", value)
+    if limit == 0:
         raise InvalidNameError("limit must be 1 or more, got 0")
-    return cast("int", value)
+    return limit
 
 
 def _seconds(what: str, value: object) -> float:
@@ -524,15 +533,15 @@ def _checked(raw: object) -> FileVersion:
     raw = raw.raw if isinstance(raw, Claim) else raw
     if not isinstance(raw, FileVersion):
         raise InvalidNameError(f"raw must be a FileVersion, as pending() gives, got {shown(raw)}")
-    return raw
+    return cast("FileVersion", with_plain_text(raw))
 
 
 def _checked_claim(claim: object) -> Claim:
     if not isinstance(claim, Claim):
         raise InvalidNameError(f"claim must be a Claim, as claim() gives, got {shown(claim)}")
-    check_schema(_checked(claim).schema)
-    check_text("claimed_by", claim.claimed_by)
-    return claim
+    raw = _checked(claim)
+    check_schema(raw.schema)
+    return replace(claim, raw=raw, claimed_by=check_text("claimed_by", claim.claimed_by))
 
 
 def _lost(claim: Claim, standing: ClaimChanged) -> ClaimLostError:

@@ -13,9 +13,10 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, cast
 
 from cf_data_tracker.errors import InvalidNameError
+from cf_data_tracker.model import store
 from cf_data_tracker.names import (
     INTERNAL_PREFIX,
     aside_key,
@@ -24,6 +25,7 @@ from cf_data_tracker.names import (
     data_key,
     inbox_prefix,
     older_clean_key,
+    plain,
     probe_key,
     raw_key,
     shown,
@@ -100,8 +102,15 @@ class Scope:
                 raise InvalidNameError(
                     f"a bucket's name is 3 to 63 small letters, digits, dots and hyphens, got {shown(bucket)}"
                 )
-        for schema in self.schemas:
-            check_schema(schema)
+        if isinstance(cast("object", self.schemas), str):
+            raise InvalidNameError(f"schemas must be a list of names, got {shown(self.schemas)}")
+        store(
+            self,
+            raw=plain(self.raw),
+            clean=plain(self.clean),
+            schemas=tuple(map(check_schema, self.schemas)),
+            region=plain(self.region),
+        )
 
     def arn(self, bucket: str, key: str = "") -> str:
         """Return the name of a bucket, or of objects of it, in a policy."""

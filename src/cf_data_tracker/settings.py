@@ -6,14 +6,14 @@ keys, credentials are left to boto3's own chain (roles, profiles, SSO).
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Final
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values, find_dotenv
 
 from cf_data_tracker.errors import StoreError
-from cf_data_tracker.names import check_seconds
+from cf_data_tracker.names import check_seconds, plain
 
 RAW_BUCKET: Final = ("AWS_DEST_BUCKET_RAW", "RAW_BUCKET_NAME")
 """The raw bucket; releases from 0.3.14 of the earlier package read the second name."""
@@ -50,6 +50,8 @@ class Access:
     request_timeout: float = 15.0
 
     def __post_init__(self) -> None:
+        for one in fields(self):  # what is text goes into URLs, and a member of an enum would not go in as its text
+            object.__setattr__(self, one.name, plain(getattr(self, one.name)))
         if not self.bucket or not isinstance(self.bucket, str):
             raise StoreError("no bucket is named: pass bucket=, or set AWS_DEST_BUCKET_RAW")
         if self.endpoint_url is not None and not _is_endpoint(self.endpoint_url):
@@ -57,7 +59,7 @@ class Access:
         if (self.access_key is None) != (self.secret_key is None):
             missing = "AWS_ACCESS_KEY_ID" if self.access_key is None else "AWS_SECRET_ACCESS_KEY"
             raise StoreError(f"{missing} is missing: a key needs its other half; set both or neither")
-        check_seconds("request_timeout", self.request_timeout)
+        object.__setattr__(self, "request_timeout", check_seconds("request_timeout", self.request_timeout))
 
     @property
     def endpoint(self) -> str:
