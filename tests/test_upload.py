@@ -547,7 +547,7 @@ class TestAnswersOfServers:
         packed = gzip.compress(os.urandom(1000))
         for spoiled in (packed[:-20], packed[:100] + b"xxxx" + packed[104:]):
             with pytest.raises(LocalFileError, match="cannot be read"):
-                upload(tracker, gzip.GzipFile(fileobj=io.BytesIO(spoiled)))
+                upload(tracker, cast("IO[bytes]", gzip.GzipFile(fileobj=io.BytesIO(spoiled))))
         assert [] == [kind for kind in bucket.calls if kind != "read"]
 
 
@@ -575,7 +575,7 @@ def answer_of(kind: str, body: bytes, length: int | None) -> Iterator[Any]:
         else:
             with urllib3.PoolManager() as pool:
                 raw = pool.request("GET", url, preload_content=False, enforce_content_length=False)
-                yield raw if kind == "urllib3" else StreamingBody(raw, str(length))
+                yield raw if kind == "urllib3" else StreamingBody(cast("IO[bytes]", raw), length or 0)
 
 
 class Broken(io.BytesIO):
