@@ -126,7 +126,10 @@ def _put_down(document: Plain, new: NewFile, recorded_by: str) -> Plain:
     first = min(reversed(alike), key=lambda one: one["version"])
     twin = first["version"] if isinstance(first.get("checksum"), str) and first["file"] != new.file else None
     named = {"schema": new.schema, "table": new.table, "file_name": new.file_name, "file": new.file}
-    return {**named, "version": number, "created": created, "same_content_as": twin}
+    size = versions[own].get("file_size")
+    same = type(size) is not int or size == new.file_size or new.checksum == versions[own].get("checksum") is not None
+    other = {"other_content": None if same else size}  # the model's workers give one checksum, or none
+    return {**named, "version": number, "created": created, "same_content_as": twin, **other}
 
 
 def _numbered(document: Plain, new: NewFile, recorded_by: str) -> tuple[int, bool]:

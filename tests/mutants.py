@@ -1136,8 +1136,69 @@ MUTANTS: Final = (
         ),
     ),
     *_ways(
+        "rules/raw.py",
+        ("tests/test_same_content.py", "-k", "checksum"),
+        (
+            "a known file with another checksum is no error",
+            "return checksum if mine != recorded else None",
+            "return None",
+        ),
+        (
+            "digests in other forms are compared",
+            "mine[:2] == recorded[:2]",
+            "mine[0] == recorded[0]",
+        ),
+    ),
+    *_ways(
+        "upload.py",
+        ("tests/test_upload.py", "-k", "TestMany or TestAnswersOfServers"),
+        (
+            "an error of the store does not end an upload of many",
+            "elif isinstance(error, OF_ONE_FILE):",
+            "elif isinstance(error, TrackerError):",
+        ),
+        (
+            "one failing file ends an upload of many",
+            "                    self._failures[number] = error\n                else:",
+            "                    fatal.append(future)\n                else:",
+        ),
+        (
+            "a body that was cut short is whole",
+            "return left if isinstance(left, int) else 0",
+            "return 0",
+        ),
+    ),
+    *_ways(
+        "stores/objects.py",
+        ("tests/test_upload.py", "-k", "certain_answer or after_the_parts"),
+        (
+            "a 409 shows that a store keeps parts out",
+            "            if not signal.certain:\n                raise\n            return True",
+            "            return True",
+        ),
+        (
+            "what lies there after the parts is not compared",
+            "return there.etag if (there.size, there.sha256) == (content.size, content.sha256.hex()) else None",
+            "return there.etag",
+        ),
+    ),
+    *_ways(
+        "connection.py",
+        ("tests/test_without_threads.py", "-k", "without_races"),
+        (
+            "a verdict without races is kept",
+            "        if diagnosis.raced:\n",
+            "        if True:\n",
+        ),
+    ),
+    *_ways(
         "names.py",
         ("tests/test_names.py", "tests/test_inbox.py"),
+        (
+            "a name stays what it was",
+            "return str.__str__(value) if issubclass(type(value), str) else value",
+            "return value",
+        ),
         (
             "the inbox of one schema is a part of another's",
             '    return f"{INTERNAL_PREFIX}inbox/{document_key}/"\n',

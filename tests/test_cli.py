@@ -192,6 +192,7 @@ def test_recording_again_is_no_error() -> None:
 def test_a_recording_as_json_is_one_object() -> None:
     """`record --json` prints the fields of `Recorded`."""
     expected = {"schema": "vitals", "table": "births", "file_name": "FY2023", "file": "q1.zip", "same_content_as": None}
+    expected["other_content"] = None
     assert expected | {"version": 1, "created": True} == json.loads(record("q1.zip", "--json").stdout)
 
 
@@ -246,6 +247,33 @@ def test_a_timeout_is_a_number_of_seconds(timeout: str) -> None:
 
 
 # -- record --from
+
+
+@pytest.mark.usefixtures("s3")
+@pytest.mark.parametrize("dry", [True, False])
+def test_known_files_with_other_content_keep_no_other_from_being_recorded(*, dry: bool) -> None:
+    """Each is a line on stderr, and exits with 1; all others are recorded, also those of later schemas."""
+    two = [{"file": f"q{number}.zip", "checksum": f"crc32:0000000{number}"} for number in (1, 2)]
+    run("record", "--from", "-", given=lines(*two))
+    others = [{"file": "q3.zip"}, {"schema": "rates", "file": "r.zip"}]
+    given = lines(*(one | {"checksum": "crc32:ffffffff"} for one in two), *others)
+    result = run("record", "--from", "-", "--json", *(["--dry-run"] if dry else []), given=given)
+    told = [(one["file"], one["created"], one["other_content"]) for one in json.loads(result.stdout)]
+    known = [(one["file"], False, one["checksum"]) for one in two]
+    assert (1, [*known, ("q3.zip", True, None), ("r.zip", True, None)]) == (result.exit_code, told)
+    errors = [line for line in result.stderr.splitlines() if "error:" in line]
+    assert [True, True] == [f"has {one['file']} as version" in line for one, line in zip(two, errors, strict=True)]
+    text = run("record", "--from", "-", given=given).stdout
+    assert "vitals/births/FY2023 q1.zip: not recorded, version 1 of that name has other content\n" in text
+
+
+@pytest.mark.usefixtures("s3")
+def test_a_known_file_with_another_size_is_said_to_have_it() -> None:
+    """It is no error; the size that is recorded stands in the line."""
+    run("record", "--from", "-", given=lines({"file_size": 7}))
+    result = run("record", "--from", "-", given=lines({"file_size": 8}))
+    assert 0 == result.exit_code
+    assert result.stdout.endswith(": version 1, was there already, with 7 bytes\n")
 
 
 @pytest.mark.parametrize("ending", [b"\n", b"\r\n", b"\n\n\n"])

@@ -6,6 +6,7 @@ import pty
 import subprocess
 import sys
 import uuid
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from typer.testing import CliRunner, Result
 
 from cf_data_tracker import Tracker
 from cf_data_tracker.cli.app import app
+from cf_data_tracker.names import raw_key
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -81,6 +83,7 @@ def test_a_dry_run_finds_other_content(schema: str, s3: "S3Client") -> None:
 def test_as_json(schema: str) -> None:
     """One file is an object, several are a list: the fields of `Recorded`."""
     expected = {"schema": schema, "table": "births", "file_name": "FY2023", "created": True, "same_content_as": None}
+    expected["other_content"] = None
     one = json.loads(upload(schema, "a.zip", options=("--json",)).stdout)
     assert expected | {"file": "a.zip", "version": 1} == one
     two = json.loads(upload(schema, "b.zip", "c.zip", options=("--json",)).stdout)
@@ -153,6 +156,32 @@ def test_what_was_recorded_before_a_failure_is_told(schema: str, s3: "S3Client")
     assert "c.zip is there already, with other content (5 bytes there, 5 here)" in result.stderr
 
 
+def test_one_that_fails_keeps_no_other_from_its_place(schema: str, s3: "S3Client") -> None:
+    """Each that failed is a line on stderr, the others are recorded, and a second run does the rest."""
+    for name in ("a.zip", "c.zip"):
+        s3.put_object(Bucket="raw", Key=f"{schema}/births/FY2023/{name}", Body=b"in the way")
+    result = upload(schema, "a.zip", "b.zip", "c.zip", "twin.zip")
+    assert lines(schema, "b.zip: version 1, created", "twin.zip: version 2, created") == result.stdout
+    errors = [line for line in result.stderr.splitlines() if "error:" in line]
+    assert (1, ["a.zip", "c.zip"]) == (result.exit_code, [line.split(" is there")[0].split("/")[-1] for line in errors])
+    s3.delete_object(Bucket="raw", Key=f"{schema}/births/FY2023/a.zip")
+    result = upload(schema, "a.zip", "b.zip", "twin.zip")
+    expected = ("a.zip: version 3, created, with the content of version 2", "b.zip: version 1, was there already")
+    assert (0, True) == (result.exit_code, result.stdout.startswith(lines(schema, *expected)))
+
+
+def test_what_fails_leaves_json_valid(schema: str, s3: "S3Client") -> None:
+    """Of several files the outcomes are a list, if an empty one."""
+    for name, code in (("b.zip", 1), ("a.zip", 1)):
+        s3.put_object(Bucket="raw", Key=f"{schema}/births/FY2023/{name}", Body=b"in the way")
+        result = upload(schema, "a.zip", "b.zip", options=("--json",))
+        assert (code, ["a.zip"] if name == "b.zip" else []) == (
+            result.exit_code,
+            [one["file"] for one in json.loads(result.stdout)],
+        )
+        s3.delete_object(Bucket="raw", Key=raw_key(schema))
+
+
 def test_bars_are_for_terminals(schema: str, files: Path) -> None:
     """On a terminal, stderr shows how far it is; the data is on stdout, and is the same."""
     (files / "large.zip").write_bytes(b"0" * (9 << 20))
@@ -161,8 +190,10 @@ def test_bars_are_for_terminals(schema: str, files: Path) -> None:
     with os.fdopen(theirs, "wb") as terminal:
         environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100"}
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=terminal, env=environment, timeout=60, check=True)
-    with os.fdopen(ours, "rb", buffering=0) as screen:
-        seen = screen.read(65536).decode()
+    seen = ""
+    with os.fdopen(ours, "rb", buffering=0) as screen, suppress(OSError):  # which is how a terminal ends
+        while some := screen.read(65536):  # 4 KiB at most
+            seen += some.decode(errors="replace")
     assert "2 of 2 files recorded" in seen
     assert "9.4/9.4 MB" in seen
     expected = ["large.zip: version 1, created", "a.zip: version 2, created"]

@@ -1,13 +1,21 @@
 """Names: what S3, a shell or a reader would stumble over is refused before anything is sent."""
 
+import os
 from collections.abc import Callable
+from decimal import Decimal
+from enum import Enum, IntEnum
+from fractions import Fraction
+from unittest.mock import Mock
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cf_data_tracker.errors import InvalidNameError
 from cf_data_tracker.names import (
+    ambiguous,
+    check_choice,
     check_count,
     check_name,
     check_number,
@@ -17,6 +25,7 @@ from cf_data_tracker.names import (
     clean_key,
     in_s3,
     older_clean_key,
+    plain,
     probe_key,
     raw_key,
     shown,
@@ -51,7 +60,8 @@ REFUSED = {
     "C1": ("a\x85b", "table must not contain control characters, got 'a\\x85b'"),
     "line separator": ("a\u2028b", "table must not contain control characters, got 'a\\u2028b'"),
     "paragraph separator": ("a\u2029b", "table must not contain control characters, got 'a\\u2029b'"),
-    "lone surrogate": ("a\ud800", "table must not contain control characters, got 'a\\ud800'"),
+    "lone surrogate": ("a\ud800", "table must be UTF-8, got 'a\\ud800': give it another name"),
+    "Latin-1": (os.fsdecode(b"\xfcbersicht"), "table must be UTF-8, got '\\udcfcbersicht': give it another name"),
     "long": ("x" * 256, "table must be at most 255 bytes of UTF-8, got 256"),
     "long in bytes": ("é" * 128, "table must be at most 255 bytes of UTF-8, got 256"),
     "None": (None, "table must be text, got None"),
@@ -130,9 +140,43 @@ def test_a_count_is_a_whole_number(count: int) -> None:
     assert count == check_count("file_size", count)
 
 
-@pytest.mark.parametrize("value", [True, False, -1, 1.0, float("nan"), "12", None, [1]])
+class Number(IntEnum):
+    """An `int` that has a name."""
+
+    FIVE = 5
+
+
+@pytest.mark.parametrize("value", [np.int64(5), np.uint8(5), Number.FIVE, Decimal(5), Decimal("5.0"), Decimal("0.5E1")])
+def test_a_count_may_be_of_another_kind(value: object) -> None:
+    """NumPy's integers, members of an `IntEnum` and a `Decimal` without a fraction are counts, and become an `int`."""
+    count = check_count("file_size", value)
+    assert (5, int) == (count, type(count))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        True,
+        False,
+        -1,
+        1.0,
+        float("nan"),
+        "12",
+        None,
+        [1],
+        np.bool_(True),  # noqa: FBT003 - NumPy's own
+        np.float64(5),
+        np.int64(-5),
+        Decimal("5.5"),
+        Decimal(-1),
+        Decimal("NaN"),
+        Decimal("sNaN"),
+        Decimal("Infinity"),
+        Decimal("1E+999999999"),
+    ],
+)
 def test_a_bad_count_is_refused(value: object) -> None:
-    """Neither a `bool`, nor a float, nor a negative number is a count."""
+    """Neither a `bool`, nor a float, nor a fraction, nor a negative number is a count."""
     with pytest.raises(InvalidNameError, match=r"^file_size must be a whole number, 0 or more"):
         check_count("file_size", value)
 
@@ -143,7 +187,31 @@ def test_seconds_are_a_time_that_can_be_waited_for(seconds: float) -> None:
     assert seconds == check_seconds("timeout", seconds)
 
 
-@pytest.mark.parametrize("value", [0, -0.0, -1, float("nan"), float("inf"), 366 * 24 * 3600.1, True, "1", None])
+@pytest.mark.parametrize("value", [np.float32(1.5), np.int64(2), Decimal("0.5"), Fraction(1, 2), Number.FIVE])
+def test_seconds_may_be_of_another_kind(value: float) -> None:
+    """Whatever is a real number is a time, and becomes a `float`."""
+    seconds = check_seconds("timeout", value)
+    assert (value, float) == (seconds, type(seconds))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        0,
+        -0.0,
+        -1,
+        float("nan"),
+        float("inf"),
+        366 * 24 * 3600.1,
+        True,
+        "1",
+        None,
+        Decimal("NaN"),
+        Decimal("sNaN"),
+        Fraction(10**400),
+        np.float64("nan"),
+    ],
+)
 def test_a_bad_time_is_refused(value: object) -> None:
     """What cannot be waited for is refused: no time, less than none, for ever, and what is no number."""
     with pytest.raises(InvalidNameError, match=r"^timeout must be more than 0 seconds and at most a year, got "):
@@ -212,3 +280,67 @@ def test_a_number_is_one(wrong: object) -> None:
     assert 1.5 == check_number("modified", 1.5)
     with pytest.raises(InvalidNameError, match="modified must be a number, got"):
         check_number("modified", wrong)
+
+
+class Source(str, Enum):
+    """A text that has a name; formatted, it is `Source.VITALS` from Python 3.11 on."""
+
+    VITALS = "vitals"
+
+
+class Loud(str):
+    """A text that shows itself in another way on every Python."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        """Return what it is not."""
+        return "LOUD"
+
+    def __format__(self, _spec: str) -> str:
+        """Return what it is not."""
+        return "LOUD"
+
+
+@pytest.mark.parametrize("value", [Source.VITALS, Loud("vitals"), np.str_("vitals"), "vitals"])
+def test_a_name_becomes_plain_text(value: str) -> None:
+    """Text of any kind of `str` is meant by its value, and comes back as a plain `str`."""
+    checked = (
+        check_schema(value),
+        check_name("table", value),
+        check_text("s3_location", value),
+        check_choice("on_same_content", value, ["vitals"]),
+        plain(value),
+    )
+    assert [("vitals", str)] * 5 == [(text, type(text)) for text in checked]
+
+
+def test_what_is_no_text_stays_what_it_is() -> None:
+    """Something that only claims to be text is refused as anything else is."""
+    assert plain(None) is None
+    with pytest.raises(InvalidNameError, match="table must be text, got a Mock"):
+        check_name("table", Mock(spec=str))
+
+
+def test_an_error_shows_the_text_of_a_member() -> None:
+    """The text of a member is shown, and not its name in the code."""
+    assert "'vitals'" == shown(Source.VITALS)
+    assert "a Number" == shown(Number.FIVE)
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("births", None),
+        ("Geburten \u00fcbersicht.csv", None),
+        ("Geburten u\u0308bersicht.csv", "is not in Unicode's NFC form, in which most systems write names"),
+        ("bir\u200bths", "holds characters that cannot be seen: U+200B"),
+        ("gpj.\u202eexe\u2066\u202e", "holds characters that cannot be seen: U+202E, U+2066"),
+        ("births\u00a0q1", "holds characters that cannot be seen: U+00A0"),
+        ("\ufeffbirths", "holds characters that cannot be seen: U+FEFF"),
+    ],
+)
+def test_a_name_that_looks_like_another_is_known(name: str, why: str | None) -> None:
+    """Decomposed letters, zero-width and bidirectional characters and odd spaces make a name look like another."""
+    assert why == ambiguous(name)
+    assert name == check_name("file", name)

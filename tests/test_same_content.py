@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, Final
 
@@ -13,7 +14,7 @@ from cf_data_tracker.connection import Connection
 from cf_data_tracker.document import Document, to_bytes, versions_of
 from cf_data_tracker.engine.commit import Patience
 from cf_data_tracker.entries import sealed
-from cf_data_tracker.errors import InvalidNameError, SameContentError
+from cf_data_tracker.errors import DifferentContentError, InvalidNameError, SameContentError
 from cf_data_tracker.model import ON_SAME_CONTENT, FileVersion, NewFile, Recorded, Recording
 from cf_data_tracker.names import inbox_prefix, raw_key
 from cf_data_tracker.rules.raw import record
@@ -343,3 +344,136 @@ def test_no_checksum_is_like_no_other() -> None:
     wanted = replace(wanted, table="births", file_name="FY2023")
     _, (outcome,) = record(document, SCHEMA, [Recording(new=wanted, recorded_by="one")])
     assert (2, True, None) == (outcome.version, outcome.created, outcome.same_content_as)
+
+
+# A known file with other content
+
+
+@pytest.fixture
+def tracker() -> Tracker:
+    """Give a tracker over an empty bucket in memory."""
+    return tracker_over(MemoryStore(), combining=False)
+
+
+ONE, TWO = CHECKSUMS[1:]
+FACTS: Final = {"schema": "vitals", "table": "births", "file_name": "FY2023", "s3_location": "s3://raw/x"}
+
+
+def known(name: str = "a.zip", *, checksum: str | None = None, size: int = 5, **options: Any) -> NewFile:  # noqa: ANN401 - of `NewFile`
+    """Return a file of births/FY2023."""
+    return NewFile(**FACTS, file=name, file_size=size, checksum=checksum, **options)
+
+
+@pytest.mark.parametrize(
+    ("recorded", "given", "other"),
+    [
+        (ONE, ONE, False),
+        (ONE, TWO, True),
+        (ONE, str(TWO).removeprefix("sha256:"), True),
+        (ONE, str(ONE).upper(), False),
+        (str(ONE).replace("sha256", "SHA-256"), TWO, True),
+        (ONE, None, None),
+        (None, ONE, None),
+        (ONE, "md5:" + "0" * 32, None),
+        ("md5:" + "0" * 32, "1" * 32, True),
+        ("crc32:00000000", "crc32:11111111", True),
+        ("crc32c:yZRlqg==", "crc32c:YZRlqg==", True),
+        ("crc32c:yZRlqg==", "crc32c:c99465aa", None),
+        (ONE, "sha256:LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ=", None),
+        ("opaque", "other", None),
+        ("zz" * 32, "1" * 64, None),
+    ],
+)
+def test_checksums_of_one_algorithm_and_form_are_compared(
+    recorded: str | None, given: str | None, *, other: bool | None
+) -> None:
+    """Where they differ that is other content; where they cannot be compared the sizes are."""
+    for size in (5, 6):
+        document, _ = record(None, "vitals", [Recording(new=known(checksum=recorded), recorded_by="first")])
+        same, (outcome,) = record(
+            document, "vitals", [Recording(new=known(checksum=given, size=size), recorded_by="second")]
+        )
+        assert same is document
+        by_size = 5 if size == 6 else None
+        assert (by_size if other is None else recorded if other else None) == outcome.other_content
+        assert (1, False) == (outcome.version, outcome.created)
+
+
+@pytest.mark.parametrize("size", [None, "5", 5.0, True])
+def test_a_size_that_is_no_number_says_nothing(size: object) -> None:
+    """Documents of others hold anything there."""
+    document, _ = record(None, "vitals", [Recording(new=known(), recorded_by="first")])
+    assert document is not None
+    document["tables"][0]["tables"][0]["files"][0]["versions"][0]["file_size"] = size
+    _, (outcome,) = record(document, "vitals", [Recording(new=known(size=7), recorded_by="second")])
+    assert outcome.other_content is None
+
+
+def test_a_known_file_with_another_checksum_is_an_error(tracker: Tracker) -> None:
+    """Nothing is written for it, all others of its call are recorded, and each such file is named."""
+    tracker.record_many([known("a.zip", checksum=ONE), known("b.zip", checksum=ONE)])
+    told: list[Recorded] = []
+    again = [known("a.zip", checksum=TWO), known("c.zip", checksum=TWO), known("b.zip", checksum=TWO)]
+    for dry_run in (True, False):
+        with pytest.raises(
+            DifferentContentError, match=r"^2 files failed: .*a\.zip as version 1.*; .*b\.zip"
+        ) as caught:
+            tracker.record_many(again, dry_run=dry_run, on_recorded=told.append)
+        assert [DifferentContentError] * 2 == [*map(type, caught.value.failures)]
+        assert [(ONE, 1), (None, 3), (ONE, 2)] == [(one.other_content, one.version) for one in told[-3:]]
+    assert [("a.zip", ONE), ("b.zip", ONE), ("c.zip", TWO)] == [
+        (version.file, version.checksum) for version in tracker.history("vitals", "births")
+    ]
+    with pytest.raises(DifferentContentError, match=r"a\.zip as version 1 already, recorded with other content") as one:
+        tracker.record(**FACTS, file="a.zip", file_size=5, checksum=TWO)
+    assert () == one.value.failures
+
+
+def test_a_known_file_with_another_size_alone_is_a_warning(tracker: Tracker, caplog: pytest.LogCaptureFixture) -> None:
+    """As ever it keeps its version; the log, and the outcome, give the size that is recorded."""
+    tracker.record_many([known(size=5)])
+    (done,) = tracker.record_many([known(size=6)])
+    assert (1, False, 5) == (done.version, done.created, done.other_content)
+    assert "has 'a.zip' as version 1 already, recorded with 5 bytes, not 6" in caplog.text
+    caplog.clear()
+    assert tracker.record_many([known(size=5)])[0].other_content is None
+    assert "" == caplog.text
+
+
+def test_of_workers_that_record_one_file_with_other_content_one_is_right() -> None:
+    """Whoever commits for whom: the document decides, and all others get the error."""
+    store = MemoryStore()
+    contents = [f"sha256:{number:064x}" for number in range(16)]
+
+    def record_one(content: str) -> Recorded | DifferentContentError:
+        connection = contended(Connection(Access(bucket="raw"), store=store, patience=Patience(first=0.001)))
+        try:
+            return Tracker.over(connection).record(**FACTS, file="a.zip", file_size=5, checksum=content)
+        except DifferentContentError as error:
+            return error
+
+    with ThreadPoolExecutor(len(contents)) as pool:
+        done = list(pool.map(record_one, contents))
+    (right,) = [content for content, one in zip(contents, done, strict=True) if isinstance(one, Recorded)]
+    (version,) = Tracker.over(Connection(Access(bucket="raw"), store=store)).history("vitals", "births")
+    assert right == version.checksum
+    assert 15 == sum(isinstance(one, DifferentContentError) for one in done)
+
+
+# Names that look like others
+
+
+def test_a_name_that_looks_like_another_is_a_warning_when_it_is_new(
+    tracker: Tracker, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its first recording says so; later ones, and other files of a known file name, do not."""
+    odd = {**FACTS, "table": "births\u200b"}
+    tracker.record(**odd, file="u\u0308.zip", file_size=1)
+    assert 2 == len(caplog.messages)
+    assert r"file 'u\u0308.zip', recorded in 'vitals/births\u200b/FY2023', may be taken for another" in caplog.text
+    assert r"table 'births\u200b', recorded in 'vitals/births\u200b/FY2023'" in caplog.text
+    assert "holds characters that cannot be seen: U+200B" in caplog.text
+    caplog.clear()
+    tracker.record(**odd, file="u\u0308.zip", file_size=1)
+    tracker.record(**odd, file="plain.zip", file_size=1)
+    assert [] == caplog.messages

@@ -4,26 +4,37 @@ What befalls a request is told to a bucket in memory; what is sent, and what its
 boto3 and the embedded S3.
 """
 
+import bz2
 import errno
+import gzip
 import hashlib
 import io
+import itertools
+import lzma
 import os
 import signal
+import socket
+import tarfile
 import tempfile
 import threading
 import traceback
+import urllib.request
 import uuid
+import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, TypeAlias, cast
 from urllib.parse import unquote, urlsplit
 
 import pytest
+import requests
+import urllib3
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse, HeadersDict
+from botocore.response import StreamingBody
 
 from cf_data_tracker.connection import Connection
 from cf_data_tracker.document import versions_of
@@ -35,6 +46,7 @@ from cf_data_tracker.errors import (
     LocalFileError,
     SameContentError,
     StoreError,
+    TooLargeError,
     TrackerError,
     UnsafeStoreError,
 )
@@ -444,6 +456,128 @@ class TestSources:
         assert not isinstance(raised.value, LocalFileError)
 
 
+class TestNamesOfOpenFiles:
+    """The name of an open file is recorded only where it is that of the content."""
+
+    @pytest.mark.parametrize("opened", [gzip.open, bz2.open, lzma.open])
+    @pytest.mark.parametrize("buffered", [True, False])
+    def test_what_is_unpacked_needs_a_name(
+        self,
+        tracker: Tracker,
+        bucket: Bucket,
+        tmp_path: Path,
+        opened: Callable[..., Any],
+        *,
+        buffered: bool,
+    ) -> None:
+        """A decompressing stream has the name of the compressed file, and is not that file."""
+        path = tmp_path / "births.csv.packed"
+        with opened(path, "wb") as packed:
+            packed.write(b"unpacked")
+        with opened(path, "rb") as file:
+            source = io.BufferedReader(file) if buffered else file
+            with pytest.raises(InvalidNameError, match="file is missing: what is unpacked"):
+                tracker.upload(source, "vitals", "births", "FY2023")
+            assert [] == bucket.calls
+            upload(tracker, source)
+        assert b"unpacked" == bucket.body()
+
+    def test_a_member_of_an_archive_needs_a_name(self, tracker: Tracker, bucket: Bucket, tmp_path: Path) -> None:
+        """On some Pythons a member of a tar archive has the archive's name."""
+        path = tmp_path / "births.tar"
+        with tarfile.open(path, "w") as archive:
+            member = tarfile.TarInfo("q1/births.csv")
+            member.size = 6
+            archive.addfile(member, io.BytesIO(b"member"))
+        with tarfile.open(path) as archive:
+            source = cast("IO[bytes]", archive.extractfile("q1/births.csv"))
+            with pytest.raises(InvalidNameError, match="file is missing: what is unpacked"):
+                tracker.upload(source, "vitals", "births", "FY2023")
+            assert [] == bucket.calls
+            upload(tracker, source)
+        assert b"member" == bucket.body()
+
+    def test_a_member_of_a_zip_archive_brings_its_name(self, tracker: Tracker, tmp_path: Path) -> None:
+        """It has that of the member on every Python; the last part of it is recorded."""
+        path = tmp_path / "births.zip"
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("q1/births.csv", "member")
+        with zipfile.ZipFile(path) as archive, archive.open("q1/births.csv") as source:
+            assert "births.csv" == tracker.upload(source, "vitals", "births", "FY2023").file
+
+    def test_a_name_that_is_not_utf8_is_refused_as_such(self, tracker: Tracker, bucket: Bucket, tmp_path: Path) -> None:
+        """A file may have such a name; it is uploaded under another one."""
+        path = os.fsdecode(os.path.join(os.fsencode(tmp_path), b"\xfcbersicht.csv"))  # noqa: PTH118 - of bytes
+        Path(path).write_bytes(b"content")
+        with pytest.raises(InvalidNameError, match=r"file must be UTF-8, got '\\udcfcbersicht.csv': give it another"):
+            tracker.upload(path, "vitals", "births", "FY2023")
+        assert [] == bucket.calls
+        upload(tracker, path)
+        assert b"content" == bucket.body()
+        with pytest.raises(LocalFileError) as raised:
+            upload(tracker, f"{path}.missing")
+        assert str(raised.value).isprintable()
+
+
+class TestAnswersOfServers:
+    """The body of an HTTP answer is a file, if all of it came."""
+
+    @pytest.mark.parametrize("length", [8, None])
+    @pytest.mark.parametrize("kind", ["http.client", "urllib3", "requests", "buffered"])
+    def test_a_whole_body_is_recorded(self, tracker: Tracker, bucket: Bucket, kind: str, length: int | None) -> None:
+        """Where the server gave a length, and where it gave none."""
+        with answer_of(kind, b"complete", length) as source:
+            upload(tracker, source)
+        assert b"complete" == bucket.body()
+
+    @pytest.mark.parametrize("kind", ["http.client", "urllib3", "requests", "buffered", "botocore"])
+    def test_a_body_that_was_cut_short_is_not(self, tracker: Tracker, bucket: Bucket, kind: str) -> None:
+        """Fewer bytes came than the server said: nothing is sent, and nothing recorded."""
+        with (
+            answer_of(kind, b"complete", 100) as source,
+            pytest.raises(
+                LocalFileError, match=r"92 bytes before the length|cannot be read: .*(IncompleteRead|8 read)"
+            ),
+        ):
+            upload(tracker, source)
+        assert [] == [kind for kind in bucket.calls if kind != "read"]
+
+    def test_a_compressed_file_that_was_cut_short_is_not(self, tracker: Tracker, bucket: Bucket) -> None:
+        """What cannot be unpacked to its end, or is damaged, is an error of the file."""
+        packed = gzip.compress(os.urandom(1000))
+        for spoiled in (packed[:-20], packed[:100] + b"xxxx" + packed[104:]):
+            with pytest.raises(LocalFileError, match="cannot be read"):
+                upload(tracker, cast("IO[bytes]", gzip.GzipFile(fileobj=io.BytesIO(spoiled))))
+        assert [] == [kind for kind in bucket.calls if kind != "read"]
+
+
+@contextmanager
+def answer_of(kind: str, body: bytes, length: int | None) -> Iterator[Any]:
+    """Give the body of an answer of a server that closes the connection after these bytes, whatever length it gave."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        head = b"HTTP/1.1 200 OK\r\nConnection: close\r\n"
+        promised = b"" if length is None else f"Content-Length: {length}\r\n".encode()
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(65_536)
+                connection.sendall(head + promised + b"\r\n" + body)
+
+        threading.Thread(target=serve).start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/"
+        if kind in {"http.client", "buffered"}:
+            with urllib.request.urlopen(url) as answer:
+                yield answer if kind == "http.client" else io.BufferedReader(answer)
+        elif kind == "requests":
+            with requests.get(url, stream=True, timeout=10) as got:
+                yield got.raw
+        else:
+            with urllib3.PoolManager() as pool:
+                raw = pool.request("GET", url, preload_content=False, enforce_content_length=False)
+                yield raw if kind == "urllib3" else StreamingBody(cast("IO[bytes]", raw), length or 0)
+
+
 class Broken(io.BytesIO):
     """A file on a disk with a fault."""
 
@@ -751,22 +885,75 @@ class TestMany:
         assert {"a.zip", "b.zip"} == set(recorded(tracker))
         assert b"some bytes" == bucket.body()
 
-    def test_when_one_fails_the_others_are_recorded(self, tracker: Tracker, bucket: Bucket, path: Path) -> None:
-        """Those that are there are recorded, no more are begun, and the same call does the rest."""
+    @pytest.mark.parametrize("workers", [1, 8])
+    def test_when_one_fails_all_others_are_recorded(
+        self, tracker: Tracker, bucket: Bucket, path: Path, workers: int
+    ) -> None:
+        """A file whose name is taken keeps no other from its place, and the same call does the rest."""
         bucket.memory.write(KEY, b"in the way", replacing=None)
-        bucket.before = slowly
         told: list[Recorded] = []
         before, after = [[new(bytes([each]), f"{each}.zip") for each in some] for some in (range(3), range(3, 100))]
         uploads = [*before, new(path, "a.zip"), *after]
-        with pytest.raises(DifferentContentError):
-            tracker.upload_many(uploads, workers=1, on_recorded=told.append)
-        bucket.before = lambda _kind, _number: None
-        assert {"0.zip", "1.zip", "2.zip"} <= set(recorded(tracker)) <= {f"{each}.zip" for each in range(50)}
-        assert set(recorded(tracker)) == {one.file for one in told}
+        with pytest.raises(DifferentContentError, match=KEY) as raised:
+            tracker.upload_many(uploads, workers=workers, on_recorded=told.append)
+        assert () == raised.value.failures
+        assert {f"{each}.zip" for each in range(100)} == set(recorded(tracker)) == {one.file for one in told}
         bucket.memory.delete(KEY)
-        done = tracker.upload_many(uploads, workers=1)
+        done = tracker.upload_many(uploads, workers=workers)
         assert {*(f"{each}.zip" for each in range(100)), "a.zip"} == set(recorded(tracker))
         assert [False] * 3 == [one.created for one in done[:3]]
+
+    def test_all_that_failed_are_named_in_one_error(self, tracker: Tracker, bucket: Bucket) -> None:
+        """It has the class of the first, in the order given; its `failures` are theirs; all others are recorded."""
+        upload(tracker, b"first", "0.zip")
+        bucket.memory.write("vitals/births/FY2023/3.zip", b"in the way", replacing=None)
+        bucket.before = after_the_look(lambda: upload(over(bucket), b"rival", "6.zip", key="vitals/rival"))
+        uploads = [
+            new(b"a", "1.zip"),
+            NewUpload(path_or_file=Broken(), schema="vitals", table="births", file_name="FY2023", file="2.zip"),
+            new(b"b", "3.zip"),
+            new(b"first", "4.zip", on_same_content="error"),
+            new(b"c", "5.zip"),
+            new(b"d", "6.zip"),
+        ]
+        with pytest.raises(LocalFileError, match=r"^4 files failed: .*; .*3\.zip.*; 4\.zip .*; .*6\.zip") as raised:
+            tracker.upload_many(uploads, workers=1)
+        failures = raised.value.failures
+        assert [LocalFileError, DifferentContentError, SameContentError, DifferentContentError] == [
+            *map(type, failures)
+        ]
+        there = {"0.zip", "1.zip", "5.zip", "6.zip"}
+        assert (there, sha256(b"rival")) == (set(recorded(tracker)), recorded(tracker)["6.zip"].checksum)
+
+    def test_a_file_that_the_store_does_not_take_keeps_no_other_from_its_place(
+        self, tracker: Tracker, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """One that is too large for one request is an error of that file alone."""
+        create = bucket.create
+
+        def small(key: str, content: Content, progress: Progress) -> str | None:
+            if content.size > 1:
+                raise TooLargeError("too large")
+            return create(key, content, progress)
+
+        monkeypatch.setattr(bucket, "create", small)
+        with pytest.raises(StoreError, match="too large"):
+            tracker.upload_many([new(b"large", "a.zip"), new(b"b", "b.zip")])
+        assert ["b.zip"] == list(recorded(tracker))
+
+    @pytest.mark.parametrize("workers", [1, 8])
+    def test_an_error_of_the_store_ends_it(self, tracker: Tracker, bucket: Bucket, workers: int) -> None:
+        """It would meet the others as well: no more are begun, and what was there is recorded."""
+        bucket.before = slowly
+        bucket._fates["create"] = [Fate.ANSWERED] * 3 + [Fate.REFUSED] * 100  # noqa: SLF001 - of the fourth and later
+        uploads = [new(bytes([each]), f"{each}.zip") for each in range(100)]
+        with pytest.raises(StoreError, match="ExpiredToken"):
+            tracker.upload_many(uploads, workers=workers)
+        assert 3 == len(recorded(tracker))
+        assert bucket.asked["create"] <= 3 + workers
+        bucket._fates["create"] = []  # noqa: SLF001 - as above
+        tracker.upload_many(uploads, workers=workers)
+        assert 100 == len(recorded(tracker))
 
     def test_what_is_missing_is_found_before_anything_is_sent(self, tracker: Tracker, bucket: Bucket) -> None:
         """A path that leads nowhere, the last of many, costs no byte."""
@@ -825,6 +1012,17 @@ class Watched(io.BytesIO):
         """Read."""
         self.was_read = True
         return super().read(size)
+
+
+def after_the_look(act: Callable[[], object]) -> Callable[[str, int], None]:
+    """Return what acts before the first file is put there: the document was read by then."""
+    acts = [act]
+
+    def before(kind: str, _number: int) -> None:
+        if kind == "create" and acts:
+            acts.pop()()
+
+    return before
 
 
 def slowly(kind: str, _number: int) -> None:
@@ -949,9 +1147,7 @@ class Wire:
             if asked != operation or not is_about(request, key) or left[0] == 0:
                 return None
             left[0] -= 1
-            body = b"" if operation == "HeadObject" else f"<Error><Code>{code}</Code></Error>".encode()
-            headers = HeadersDict({"content-length": str(len(body))})
-            return AWSResponse(request.url, status, cast("HTTPHeaders", headers), Raw(body))
+            return answered(request, status, "" if operation == "HeadObject" else code)
 
         self._meddlers.append(meddle)
 
@@ -980,6 +1176,26 @@ class Wire:
     def body(self, key: str) -> bytes:
         """Return what is there."""
         return self.client.get_object(Bucket=self._bucket, Key=key)["Body"].read()
+
+
+def answered(request: AWSPreparedRequest, status: int, code: str) -> AWSResponse:
+    """Return an error, as a store would send it."""
+    body = f"<Error><Code>{code}</Code></Error>".encode() if code else b""
+    headers = HeadersDict({"content-length": str(len(body))})
+    return AWSResponse(request.url, status, cast("HTTPHeaders", headers), Raw(body))
+
+
+def answer_the_check(wire: Wire, status: int) -> None:
+    """Answer the first end of an upload in parts, which is that of the check, in another way than the store would."""
+    codes = {409: "ConditionalRequestConflict", 500: "InternalError", 501: "NotImplemented", 503: "SlowDown"}
+    left = [status]
+
+    def meddle(operation: str, request: AWSPreparedRequest) -> AWSResponse | None:
+        if operation != "CompleteMultipartUpload" or not left:
+            return None
+        return answered(request, left.pop(), codes[status])
+
+    wire._meddlers.insert(0, meddle)  # noqa: SLF001 - before the others
 
 
 def is_about(request: AWSPreparedRequest, key: str = "") -> bool:
@@ -1235,6 +1451,95 @@ class TestTheWire:
         with pytest.raises(DifferentContentError):
             upload(wire.tracker, os.urandom(LARGE), "b.zip", key=key, schema=schema)
         assert path.read_bytes() == wire.body(key)
+
+    @pytest.mark.parametrize("answer", [409, 500, 503])
+    def test_only_a_certain_answer_says_whether_a_store_keeps_parts_out(
+        self, wire_of: Callable[[Meddle], Wire], schema: str, answer: int
+    ) -> None:
+        """A 409 or 5xx to the check is no verdict: it is tried again, and another's object is not overwritten."""
+        wire = wire_of(without_the_last_condition)
+        answer_the_check(wire, answer)
+        ours, theirs = os.urandom(9 * MIB), os.urandom(9 * MIB)
+        key = f"{schema}/births/FY2023/a.zip"
+        bucket = wire.tracker._connection.access.bucket  # noqa: SLF001 - a new one
+        put = partial(wire.client.put_object, Bucket=bucket, Key=key, Body=theirs)
+        wire.at("CompleteMultipartUpload", put)  # whichever comes
+        wire.at("PutObject", put)
+        with pytest.raises(DifferentContentError):
+            upload(wire.tracker, ours, schema=schema)
+        assert (theirs, {}) == (wire.body(key), recorded(wire.tracker, schema))
+        assert "CreateMultipartUpload" not in wire.operations(schema)
+        assert [] == wire.unfinished("_cf_tracker")
+
+    @pytest.mark.parametrize("answer", [409, 500])
+    def test_a_store_that_keeps_parts_out_is_found_out_at_the_second_try(
+        self, wire_of: Callable[[Meddle], Wire], schema: str, answer: int
+    ) -> None:
+        """An uncertain answer is not kept: a large file goes in parts all the same."""
+        wire = wire_of(lambda *_: None)
+        answer_the_check(wire, answer)
+        upload(wire.tracker, os.urandom(9 * MIB), schema=schema)
+        assert "CreateMultipartUpload" in wire.operations(schema)
+        checks = [key for asked, key in wire.requests if asked == "CompleteMultipartUpload" and key.startswith("_cf_")]
+        assert 2 == len(checks)
+        assert [] == wire.unfinished("_cf_tracker")
+
+    def test_a_store_without_parts_gets_one_piece(self, wire_of: Callable[[Meddle], Wire], schema: str) -> None:
+        """One that answers 501 to parts, or to their condition, takes a large file in one request."""
+        wire = wire_of(lambda *_: None)
+        answer_the_check(wire, 501)
+        upload(wire.tracker, os.urandom(9 * MIB), schema=schema)
+        assert ["HeadObject", "PutObject", "HeadObject"] == wire.operations(schema)
+
+    @pytest.mark.parametrize("lost", [True, False])
+    def test_what_lies_there_after_the_parts_is_compared(
+        self, wire: Wire, embedded: Server, schema: str, *, lost: bool
+    ) -> None:
+        """Another's object that took the place of ours, seen by the look that follows, is not recorded as ours."""
+        key = f"{schema}/births/FY2023/a.zip"
+        theirs = os.urandom(9 * MIB)
+        looks = itertools.count()
+
+        def meddle(operation: str, request: AWSPreparedRequest) -> None:
+            if operation == "HeadObject" and is_about(request, key) and next(looks) == 1:
+                with closing(open_client(access_to(embedded))) as client:
+                    client.put_object(Bucket="raw", Key=key, Body=theirs)
+
+        wire._meddlers.append(meddle)  # noqa: SLF001 - between the end of the parts and the look
+        if lost:
+            wire.answer("CompleteMultipartUpload", 500, "InternalError", times=1)
+        with pytest.raises(DifferentContentError):
+            upload(wire.tracker, os.urandom(9 * MIB), schema=schema)
+        assert (theirs, {}) == (wire.body(key), recorded(wire.tracker, schema))
+
+    @pytest.mark.parametrize("strict", [True, False])
+    def test_of_two_that_race_with_large_files_the_record_is_of_what_is_there(
+        self, wire_of: Callable[[Meddle], Wire], embedded: Server, schema: str, *, strict: bool
+    ) -> None:
+        """In 8 rounds another end of an upload is answered 409 each time: each record is of its object's bytes."""
+        first = wire_of((lambda *_: None) if strict else without_the_last_condition)
+        bucket = first.tracker._connection.access.bucket  # noqa: SLF001 - a new one
+        for number in range(8):
+            ends = itertools.count()
+
+            def busy(operation: str, request: AWSPreparedRequest, number: int = number, ends: Any = ends) -> Any:  # noqa: ANN401 - as answers are
+                if operation == "CompleteMultipartUpload" and next(ends) == number % 5:
+                    return answered(request, 409, "ConditionalRequestConflict")
+                return None if strict else without_the_last_condition(operation, request)
+
+            with ExitStack() as stack, ThreadPoolExecutor(2) as pool:
+                clients = [stack.enter_context(closing(open_client(access_to(embedded)))) for _ in range(2)]
+                wires = [Wire(client, bucket, busy) for client in clients]
+                contents = [os.urandom(9 * MIB) for _ in wires]
+                done = [
+                    pool.submit(upload, one.tracker, content, f"{number}.zip", schema=schema)
+                    for one, content in zip(wires, contents, strict=True)
+                ]
+                errors = [future.exception() for future in done]
+            (won,) = [content for content, error in zip(contents, errors, strict=True) if error is None]
+            assert 1 == sum(isinstance(error, DifferentContentError) for error in errors)
+            there = first.body(f"{schema}/births/FY2023/{number}.zip")
+            assert [sha256(won)] * 2 == [sha256(there), recorded(first.tracker, schema)[f"{number}.zip"].checksum]
 
     @pytest.mark.parametrize("change", CHANGES)
     def test_a_large_file_in_one_piece_that_changes_is_found_out(

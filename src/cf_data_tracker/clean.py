@@ -47,6 +47,7 @@ from cf_data_tracker.model import (
     Releasing,
     Reprocessing,
     Seen,
+    with_plain_text,
 )
 from cf_data_tracker.names import (
     check_count,
@@ -190,6 +191,7 @@ class CleanTracker:
             DocumentVanishedError: A document was there and is gone.
             StoreError: The store refused or did not answer.
         """
+        schema = check_schema(schema)
         raw, clean = self._raw_document(schema), self.document(schema)
         _warn(skipped(raw, clean, schema))
         return pending(raw, clean, schema)
@@ -202,6 +204,7 @@ class CleanTracker:
 
         Raises as `pending` does.
         """
+        schema = check_schema(schema)
         return skipped(self._raw_document(schema), self.document(schema), schema)
 
     def claim(self, schema: str, *, limit: int = 1, lease: float | timedelta = LEASE) -> list[Claim]:
@@ -228,11 +231,11 @@ class CleanTracker:
             OutcomeUnknownError: Some may have been claimed; others get them when these claims have run out.
             TrackerError: As `pending` and `Tracker.record` raise.
         """
-        check_limit(limit)
+        schema, limit = check_schema(schema), check_limit(limit)
         seconds = _seconds("lease", lease)
         held: list[Claim] = []
         try:
-            for _ in self._tries(f"claiming what is pending in {check_schema(schema)}"):
+            for _ in self._tries(f"claiming what is pending in {schema}"):
                 free = self._claimable(schema)
                 picked = random.sample(free, min(limit - len(held), len(free)))
                 held += self._claimed(schema, picked, seconds)
@@ -253,7 +256,8 @@ class CleanTracker:
             InvalidNameError: An argument is not acceptable; nothing was sent.
             TrackerError: As `Tracker.record` raises. Extending again is safe.
         """
-        raw = _checked_claim(claim).raw
+        claim = _checked_claim(claim)
+        raw = claim.raw
         change = Extending(
             table=raw.table,
             file_name=raw.file_name,
@@ -276,7 +280,8 @@ class CleanTracker:
             InvalidNameError: `claim` is no claim; nothing was sent.
             TrackerError: As `Tracker.record` raises. Releasing again is safe.
         """
-        raw = _checked_claim(claim).raw
+        claim = _checked_claim(claim)
+        raw = claim.raw
         change = Releasing(
             table=raw.table,
             file_name=raw.file_name,
@@ -310,7 +315,7 @@ class CleanTracker:
             InvalidNameError: An argument is not acceptable; nothing was sent.
             TrackerError: As `Tracker.record` raises. Recording again is safe.
         """
-        claim = raw if isinstance(raw, Claim) else None
+        claim = _checked_claim(raw) if isinstance(raw, Claim) else None
         now = self._clock()
         new = CleanRecord(
             raw=_checked(raw),
@@ -323,7 +328,7 @@ class CleanTracker:
             check_clean_file(f"clean_files[{position}]", clean_file)
         if claim is None:
             return self._clean.commit(self._ledger(new.raw.schema), [self._seen(new)])[0]
-        change = ClaimedRecord(record=new, fence=_checked_claim(claim).fence)
+        change = ClaimedRecord(record=new, fence=claim.fence)
         (outcome,) = self._change(new.raw.schema, [replace(change, record=self._seen(new))])
         if isinstance(outcome, ClaimChanged):
             raise _lost(claim, outcome)
@@ -341,8 +346,10 @@ class CleanTracker:
             ContentionError: Others kept claiming it until the time ran out; nothing was changed.
             TrackerError: As `pending` and `Tracker.record` raise. Calling again is safe.
         """
-        for _ in self._tries(f"claiming {check_schema(schema)}/{table}/{file_name}"):
-            newest = self._newest(schema, check_name("table", table), check_name("file_name", file_name))
+        schema, table = check_schema(schema), check_name("table", table)
+        file_name = check_name("file_name", file_name)
+        for _ in self._tries(f"claiming {schema}/{table}/{file_name}"):
+            newest = self._newest(schema, table, file_name)
             clean = self.document(schema)
             known = recorded_version(clean, table, file_name) or 0
             if known > newest.version:
@@ -384,8 +391,9 @@ class CleanTracker:
             TrackerError: As `pending` and `Tracker.record` raise; so where the document of any schema cannot be read.
                 What is deleted by then is gone; sweeping again is safe.
         """
+        schema = check_schema(schema)
         before = self._in(-_seconds("older_than", older_than))
-        sweep = Sweep(self._raw, self._clean, check_schema(schema), before)
+        sweep = Sweep(self._raw, self._clean, schema, before)
         if dry_run:
             return [one.swept for one in sweep.looked_at()]
         done: list[Swept] = []
@@ -407,10 +415,11 @@ class CleanTracker:
 
         Raises as `pending` does.
         """
-        return self._with_older(self._clean.read(_clean_target(check_schema(schema))), schema)
+        schema = check_schema(schema)
+        return self._with_older(self._clean.read(_clean_target(schema)), schema)
 
     def _raw_document(self, schema: str) -> Document:
-        raw = self._raw.read(raw_target(check_schema(schema)))
+        raw = self._raw.read(raw_target(schema))
         if raw is None:
             raise NotTrackedError(
                 f"the schema {schema} is not tracked: {self._raw.store.location(schema)}/ has no document"
@@ -533,9 +542,10 @@ def check_limit(value: object) -> int:
     Raises:
         InvalidNameError: It is not.
     """
-    if check_count("limit", value) == 0:
+    limit = check_count("limit", value)
+    if limit == 0:
         raise InvalidNameError("limit must be 1 or more, got 0")
-    return cast("int", value)
+    return limit
 
 
 def _seconds(what: str, value: object) -> float:
@@ -598,15 +608,15 @@ def _checked(raw: object) -> FileVersion:
     raw = raw.raw if isinstance(raw, Claim) else raw
     if not isinstance(raw, FileVersion):
         raise InvalidNameError(f"raw must be a FileVersion, as pending() gives, got {shown(raw)}")
-    return raw
+    return cast("FileVersion", with_plain_text(raw))
 
 
 def _checked_claim(claim: object) -> Claim:
     if not isinstance(claim, Claim):
         raise InvalidNameError(f"claim must be a Claim, as claim() gives, got {shown(claim)}")
-    check_schema(_checked(claim).schema)
-    check_text("claimed_by", claim.claimed_by)
-    return claim
+    raw = _checked(claim)
+    check_schema(raw.schema)
+    return replace(claim, raw=raw, claimed_by=check_text("claimed_by", claim.claimed_by))
 
 
 def _lost(claim: Claim, standing: ClaimChanged) -> ClaimLostError:

@@ -18,7 +18,7 @@ from cf_data_tracker.document import Document, clean_document, older_clean_docum
 from cf_data_tracker.engine.commit import Target
 from cf_data_tracker.errors import NotTrackedError, StoreError, TrackerError
 from cf_data_tracker.model import FileVersion
-from cf_data_tracker.names import check_count, check_schema, check_text, clean_key, older_clean_key
+from cf_data_tracker.names import check_count, check_schema, check_text, clean_key, older_clean_key, plain
 from cf_data_tracker.settings import Access, clean_access, environment
 from cf_data_tracker.tracker import raw_target
 
@@ -55,7 +55,8 @@ def read_clean_version_json(bucket_name: str, json_key: str, schema_name: str) -
         StoreError: The store refused or did not answer.
     """
     connection = _connection(bucket_name)
-    stored = connection.read(Target(key=check_text("json_key", json_key), parse=older_clean_document))
+    schema_name, json_key = plain(schema_name), check_text("json_key", json_key)
+    stored = connection.read(Target(key=json_key, parse=older_clean_document))
     entry: Document = deepcopy(stored) if stored is not None else {"schema_name": schema_name, "tables": {}}
     if json_key == older_clean_key(schema_name):
         entry["tables"].update(_in_older_shape(_tracker(connection).document(schema_name)))
@@ -75,7 +76,8 @@ def read_clean_version_tracker(clean_bucket: str, tracker_path: str) -> Document
         StoreError: The store refused or did not answer.
     """
     connection = _connection(clean_bucket)
-    schema = check_text("tracker_path", tracker_path).split("/")[0]
+    tracker_path = check_text("tracker_path", tracker_path)
+    schema = tracker_path.split("/")[0]
     if tracker_path == clean_key(schema):
         document = _tracker(connection).document(schema)
     else:
@@ -93,7 +95,8 @@ def get_raw_and_clean_data_versions(
         TrackerError: As `read_clean_version_json` raises.
     """
     connection = _connection(raw_bucket)
-    target = raw_target(check_schema(schema_name))
+    schema_name = check_schema(schema_name)
+    target = raw_target(schema_name)
     raw = connection.read(target)
     if raw is None:
         raise NotTrackedError(
@@ -131,6 +134,7 @@ def update_and_write_clean_version_info(  # noqa: PLR0913, PLR0917 - the earlier
         InvalidNameError: An argument is not acceptable; nothing was sent.
         TrackerError: As `CleanTracker.record` raises. Calling again is safe.
     """
+    schema = check_schema(schema)
     raw = _raw_version(schema, file, table, latest_version_info)
     tracker = _tracker(_connection(clean_bucket, s3_client))
     tracker.record(raw, new_parquet_files)
@@ -152,12 +156,12 @@ def update_clean_version_info(  # noqa: PLR0913, PLR0917 - the earlier signature
     modified_on: datetime,
 ) -> list[Document]:
     """Put a file name's record into a document of the older shape, which is returned. Nothing is stored."""
-    version_info[0]["tables"][file_name] = {
+    version_info[0]["tables"][plain(file_name)] = {
         "file_info": {
-            "raw_file": raw_file,
+            "raw_file": plain(raw_file),
             "version": version,
-            "table_name": table_name,
-            "output_prefix": output_prefix,
+            "table_name": plain(table_name),
+            "output_prefix": plain(output_prefix),
             "modified_on": modified_on.strftime("%Y-%m-%d-%H-%M-%S"),
         }
     }
@@ -201,6 +205,7 @@ def check_if_file_exists(bucket: str, key: str) -> bool:
             answer.
     """
     # A HEAD cannot tell a missing key from a missing bucket or a refusal. Of all keys with this prefix it is the first.
+    key = plain(key)
     return key in _connection(bucket).asked(lambda store: store.list(key), key)
 
 
@@ -210,7 +215,7 @@ def does_s3_directory_exist(bucket: str, directory: str) -> bool:
     Raises:
         StoreError: The store refused or did not answer.
     """
-    prefix = directory and f"{directory.rstrip('/')}/"
+    prefix = directory and f"{plain(directory).rstrip('/')}/"
     return bool(_connection(bucket).asked(lambda store: store.list(prefix), prefix))
 
 
@@ -224,7 +229,7 @@ def delete_parquet_files_boto3(bucket_name: str, prefix: str, s3_client: "S3Clie
         InvalidNameError: The prefix is empty, which would be the whole bucket.
         StoreError: The store refused or did not answer; some may have been deleted.
     """
-    check_text("prefix", prefix)
+    prefix, bucket_name = check_text("prefix", prefix), check_text("bucket", bucket_name)
     connection = _connection(bucket_name, s3_client)
     for key in _keys(s3_client, bucket_name, prefix):
         if key.endswith(".parquet") and _belongs_to(key, prefix):
@@ -244,7 +249,7 @@ def _keys(client: "S3Client", bucket: str, prefix: str) -> list[str]:
 
 
 def _connection(bucket: str, client: "S3Client | None" = None) -> Connection:
-    check_text("bucket", bucket)
+    bucket = check_text("bucket", bucket)
     if client is None:
         return _opened(clean_access(environment(), bucket))
     from cf_data_tracker.stores.s3 import access_of  # noqa: PLC0415 - it imports boto3, which takes a while
@@ -266,7 +271,7 @@ def _raw_version(schema: str, file: Document, table: str | Document, version_inf
     file_name = check_text("file_name", file["file_name"])
     number = check_count("current_version", file["current_version"])
     name = check_text("table", table if isinstance(table, str) else table_name_of(table))
-    return version_of(check_schema(schema), name, file_name, {"file": file_name, **version_info, "version": number})
+    return version_of(schema, name, file_name, {"file": file_name, **version_info, "version": number})
 
 
 def _bring_up_to_date(clean_version: Document, stored: Document | None) -> None:

@@ -4,6 +4,7 @@ Made in one process and used in another (after a fork, or pickled), it opens wha
 not AWS's own is examined before the first write, once a process; the verdict travels too.
 """
 
+import concurrent.futures.thread  # noqa: F401 - boto3 needs it, and it cannot be imported once the main thread has ended
 import os
 import random
 import threading
@@ -22,7 +23,7 @@ from cf_data_tracker.deadline import run_until
 from cf_data_tracker.document import Document
 from cf_data_tracker.engine.batch import Batch
 from cf_data_tracker.engine.combine import Combiner, Ledger, Outcome
-from cf_data_tracker.engine.commit import ABSENT, Engine, Patience, Surroundings, Target, at_once
+from cf_data_tracker.engine.commit import ABSENT, LOG, Engine, Patience, Surroundings, Target, at_once
 from cf_data_tracker.engine.recent import MAX_DOCUMENTS, Recent
 from cf_data_tracker.entries import Identified
 from cf_data_tracker.errors import ContentionError, UnsafeStoreError
@@ -50,6 +51,16 @@ Place: TypeAlias = tuple[str, str]  # endpoint, bucket
 
 def beside(task: Callable[[], T]) -> Callable[[], T]:
     """Begin a task in a thread of its own, for which the end of the process waits; return what waits for its result."""
+    future = in_thread(task)
+    return at_once(task) if future is None else future.result
+
+
+def in_thread(task: Callable[[], T]) -> "Future[T] | None":
+    """Begin a task in a thread of its own, for which the end of the process waits; return its future.
+
+    `None` if no thread can be started: there are too many, or the interpreter is about to end. An executor would not
+    do: it takes no more tasks once the main thread has ended.
+    """
     future: Future[T] = Future()
 
     def run() -> None:
@@ -60,9 +71,9 @@ def beside(task: Callable[[], T]) -> Callable[[], T]:
 
     try:  # the task is part of the call, and inherits its deadline
         threading.Thread(target=partial(copy_context().run, run), name="cf-data-tracker", daemon=False).start()
-    except RuntimeError:  # no thread is to be had: there are too many, or the interpreter is about to end
-        return at_once(task)
-    return future.result
+    except RuntimeError:
+        return None
+    return future
 
 
 SURROUNDINGS: Final = Surroundings(
@@ -283,7 +294,7 @@ class Connection:
     def _prove(self) -> None:
         here = self._here
         if not here.trusted:
-            here.trust(_proven.get(here.place) or self._examined())
+            self._trust()
 
     def diagnose(self) -> "Diagnosis":
         """Examine the store and return what was found, whatever that is.
@@ -312,18 +323,32 @@ class Connection:
             self._opened.setdefault(pid, _Here(self.access, None, self._store, self.patience, combining=self.combining))
         return self._opened[pid]
 
-    def _examined(self) -> "Quoting":
+    def _trust(self) -> None:
+        """Trust the store from now on; for this call alone, if its examination had to go without races."""
         here = self._here
-        here.diagnosis = diagnosis = here.diagnosis or self.diagnose()
+        if here.place in _proven:
+            here.trust(_proven[here.place])
+            return
+        diagnosis = here.diagnosis or self.diagnose()
         endpoint, bucket = here.place
+        if diagnosis.raced or not diagnosis.safe:
+            here.diagnosis = diagnosis
         if diagnosis.quoting is None or not diagnosis.safe:
             raise UnsafeStoreError(
                 f"{endpoint} does not honour conditional writes, so it would lose recordings. It fails "
                 f"this: {diagnosis.failed}. No document was written. Use S3, or a store that passes "
                 "`cf-data-tracker doctor`"
             )
-        _note_verdict((endpoint, bucket), diagnosis.quoting)
-        return diagnosis.quoting
+        if diagnosis.raced:
+            _note_verdict((endpoint, bucket), diagnosis.quoting)
+            here.trust(diagnosis.quoting)
+        else:
+            LOG.warning(
+                "%s passed its examination, but without races between writers, since no threads can be started here; "
+                "it is examined again before the next write",
+                endpoint,
+            )
+            here.use(diagnosis.quoting)
 
 
 def _revision(document: Document | None) -> int:
@@ -400,8 +425,12 @@ class _Here:
 
     def trust(self, quoting: "Quoting") -> None:
         """Write to the store from now on, with ETags in the form that it wants."""
-        self.engine.use(self.with_etags(quoting))
+        self.use(quoting)
         self._trusted = True
+
+    def use(self, quoting: "Quoting") -> None:
+        """Send ETags in the form that the store wants."""
+        self.engine.use(self.with_etags(quoting))
 
     def with_etags(self, quoting: "Quoting | None") -> Store:
         """Return the store with one form of ETags; one that was handed in takes any."""

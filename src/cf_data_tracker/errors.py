@@ -4,6 +4,8 @@ Every error here is a `TrackerError`, pickles, and carries no secret. The signal
 engine (`Conflict`, `Unanswered`) are not errors of this module: they live in `store.py` and never reach a caller.
 """
 
+from collections.abc import Sequence
+
 __all__ = [
     "ClaimLostError",
     "ContentionError",
@@ -23,7 +25,23 @@ __all__ = [
 
 
 class TrackerError(Exception):
-    """Anything that this library raises on purpose."""
+    """Anything that this library raises on purpose.
+
+    Attributes:
+        failures: Where a call failed for several of its files: the error of each, in the order of the files.
+    """
+
+    failures: "tuple[TrackerError, ...]" = ()
+
+
+def joined(failures: Sequence[TrackerError]) -> TrackerError:
+    """Return the only error, or one for all of them, whose class is that of the first and whose message names each."""
+    first = failures[0]
+    if len(failures) == 1:
+        return first
+    error = type(first)(f"{len(failures)} files failed: {'; '.join(map(str, failures))}")
+    error.failures = tuple(failures)
+    return error
 
 
 class InvalidNameError(TrackerError, ValueError):
@@ -84,7 +102,7 @@ class LocalFileError(TrackerError, OSError):
 
 
 class DifferentContentError(TrackerError):
-    """Other bytes are there under this name already; nothing was overwritten or recorded.
+    """Other bytes are there, or recorded, under this name already; nothing was overwritten or recorded for this file.
 
     Give the file another name.
     """
@@ -120,6 +138,10 @@ class UnsafeStoreError(TrackerError):
 
 class StoreError(TrackerError):
     """The store refused, or cannot be reached; nothing was written. The message says what to fix."""
+
+
+class TooLargeError(StoreError):
+    """This file is larger than what the store takes create-only; nothing was sent. Other files can be uploaded."""
 
 
 class DeniedError(StoreError):

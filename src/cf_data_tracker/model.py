@@ -5,13 +5,26 @@ Documents stay plain dictionaries inside; these are for the faces.
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Final, TypeAlias
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Final, TypeAlias
 
-from cf_data_tracker.names import check_choice, check_count, check_name, check_number, check_schema, check_text
+from cf_data_tracker.names import check_choice, check_count, check_name, check_number, check_schema, check_text, plain
 
 ON_SAME_CONTENT: Final = ("record", "skip", "error")
 """What can be done with a file whose content a version of its file name has already."""
+
+
+def store(value: object, **checked: object) -> None:
+    """Set fields of a frozen value to what their checks returned: plain text in place of any other kind of `str`."""
+    for name, field in checked.items():
+        object.__setattr__(value, name, field)
+
+
+def with_plain_text(value: Any) -> Any:  # noqa: ANN401 - any of the values below comes back as one of its kind
+    """Return a value whose text is plain `str`: others may have made it, of names of their own."""
+    own = {field.name: getattr(value, field.name) for field in fields(value)}
+    texts = {name: plain(one) for name, one in own.items() if plain(one) is not one}
+    return replace(value, **texts) if texts else value
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,15 +65,16 @@ class NewFile:
     on_same_content: str = "record"
 
     def __post_init__(self) -> None:
-        check_schema(self.schema)
-        for what in ("table", "file_name", "file"):
-            check_name(what, getattr(self, what))
-        check_count("file_size", self.file_size)
-        check_text("s3_location", self.s3_location)
-        for what in ("timestamp", "fyear", "upload_date", "checksum", "etag"):
-            if getattr(self, what) is not None:
-                check_text(what, getattr(self, what))
-        check_choice("on_same_content", self.on_same_content, ON_SAME_CONTENT)
+        given = {name: getattr(self, name) for name in ("timestamp", "fyear", "upload_date", "checksum", "etag")}
+        store(
+            self,
+            schema=check_schema(self.schema),
+            **{what: check_name(what, getattr(self, what)) for what in ("table", "file_name", "file")},
+            file_size=check_count("file_size", self.file_size),
+            s3_location=check_text("s3_location", self.s3_location),
+            **{what: check_text(what, value) for what, value in given.items() if value is not None},
+            on_same_content=check_choice("on_same_content", self.on_same_content, ON_SAME_CONTENT),
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,6 +104,8 @@ class Recorded:
         created: Whether this recording created the version; `False` when the file was there already.
         same_content_as: The number of the first version of the file name that has the same checksum, if that is another
             file's. Where it is `version`, the file was not recorded, for `on_same_content` asked for that.
+        other_content: Where the file is known with other content than this recording has: its recorded checksum, or,
+            where no two checksums can be compared, its recorded size. `None` where nothing speaks for other content.
     """
 
     schema: str
@@ -99,6 +115,7 @@ class Recorded:
     version: int
     created: bool
     same_content_as: int | None = None
+    other_content: str | int | None = None
 
     def as_event_metadata(self) -> dict[str, str | int | bool]:
         """Return the fields as plain JSON values, such as Airflow, Dagster and Prefect attach to an asset.
@@ -184,14 +201,19 @@ class CleanRecord:
     def __post_init__(self) -> None:
         check_schema(self.raw.schema)
         # What was read from a document is taken as it is: it need only be of its kind.
-        check_count("raw.version", self.raw.version, at_most=math.inf)
+        version = check_count("raw.version", self.raw.version, at_most=math.inf)
         for what in ("table", "file_name"):
             check_text(f"raw.{what}", getattr(self.raw, what))
-        check_text("timestamp", self.timestamp)
-        if self.at is not None:
-            check_text("at", self.at)
-        for position, clean_file in enumerate(self.clean_files):
-            check_text(f"clean_files[{position}]", clean_file)
+        store(
+            self,
+            raw=replace(with_plain_text(self.raw), version=version),
+            timestamp=check_text("timestamp", self.timestamp),
+            at=None if self.at is None else check_text("at", self.at),
+            clean_files=tuple(
+                check_text(f"clean_files[{position}]", clean_file)
+                for position, clean_file in enumerate(self.clean_files)
+            ),
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

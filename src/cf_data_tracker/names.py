@@ -4,9 +4,12 @@ A name becomes part of a key, so whatever S3, a shell or a reader would stumble 
 is sent. Reading accepts whatever names a stored document holds; only what callers hand in is checked.
 """
 
+import operator
 import unicodedata
 from collections.abc import Iterable, Sequence
-from typing import Final
+from decimal import Decimal
+from numbers import Real
+from typing import Any, Final, cast
 
 from cf_data_tracker.errors import InvalidNameError
 
@@ -34,6 +37,8 @@ S3_SCHEMES: Final = ("s3://", "s3a://", "s3n://")
 YEAR: Final = 366 * 24 * 3600.0
 
 _UNPRINTABLE: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
+_INVISIBLE: Final = frozenset({"Cf", "Zs"})
+"""Format characters (zero-width, bidirectional) and spaces: among the latter the usual one is welcome."""
 
 
 def check_name(what: str, value: object) -> str:
@@ -63,31 +68,64 @@ def check_schema(value: object) -> str:
 
 
 def check_text(what: str, value: object, *, at_most: int = MAX_TEXT_BYTES) -> str:
-    """Return `value` if it is one line of text that is not blank.
+    """Return `value` as a plain `str` (see `plain`) if it is one line of text that is not blank.
 
     Raises:
-        InvalidNameError: It is not text, blank, longer than `at_most` bytes of UTF-8, or holds a control character.
+        InvalidNameError: It is not text, blank, no Unicode (the name of a local file may be other bytes), longer than
+            `at_most` bytes of UTF-8, or holds a control character.
     """
-    if not isinstance(value, str):
+    text: str = plain(value)
+    if type(text) is not str:
         raise InvalidNameError(f"{what} must be text, got {shown(value)}")
-    if not value.strip():
+    if not text.strip():
         raise InvalidNameError(f"{what} must not be empty")
-    if any(unicodedata.category(character) in _UNPRINTABLE for character in value):
-        raise InvalidNameError(f"{what} must not contain control characters, got {shown(value)}")
-    if len(value.encode()) > at_most:
-        raise InvalidNameError(f"{what} must be at most {at_most} bytes of UTF-8, got {len(value.encode())}")
-    return value
+    categories = {unicodedata.category(character) for character in text}
+    if "Cs" in categories:
+        raise InvalidNameError(f"{what} must be UTF-8, got {shown(text)}: give it another name")
+    if not categories.isdisjoint(_UNPRINTABLE):
+        raise InvalidNameError(f"{what} must not contain control characters, got {shown(text)}")
+    if len(text.encode()) > at_most:
+        raise InvalidNameError(f"{what} must be at most {at_most} bytes of UTF-8, got {len(text.encode())}")
+    return text
+
+
+def plain(value: Any) -> Any:  # noqa: ANN401 - what is no text comes back as it is
+    """Return the text of a `str` of any subclass as a plain `str`; anything else as it is.
+
+    That of a member of `class Source(str, Enum)` is its value; formatted, it is `Source.VITALS` from Python 3.11 on.
+    """
+    return str.__str__(value) if issubclass(type(value), str) else value
+
+
+def ambiguous(name: str) -> str | None:
+    """Return why a name may be taken for another one that looks the same; `None` if there is no reason to."""
+    odd = dict.fromkeys(sign for sign in name if unicodedata.category(sign) in _INVISIBLE and sign != " ")
+    if odd:
+        return f"holds characters that cannot be seen: {', '.join(f'U+{ord(sign):04X}' for sign in odd)}"
+    if not unicodedata.is_normalized("NFC", name):
+        return "is not in Unicode's NFC form, in which most systems write names"
+    return None
 
 
 def check_count(what: str, value: object, *, at_most: float = MAX_COUNT) -> int:
-    """Return `value` if it is a whole number, 0 or more.
+    """Return `value` as an `int` if it is a whole number, 0 or more: NumPy's integers and an integral `Decimal` are.
 
     Raises:
-        InvalidNameError: It is not (a `bool` is no number here), or more than `at_most`.
+        InvalidNameError: It is not (neither a `bool` nor a float is one here), or more than `at_most`.
     """
-    if type(value) is not int or not 0 <= value <= at_most:
+    count = _whole(value)
+    if count is None or not 0 <= count <= at_most:
         raise InvalidNameError(f"{what} must be a whole number, 0 or more, got {shown(value)}")
-    return value
+    return count
+
+
+def _whole(value: Any) -> int | None:  # noqa: ANN401 - anything
+    if isinstance(value, Decimal):  # compared first: an exponent may stand for any number of digits
+        return int(value) if value.is_finite() and 0 <= value <= MAX_COUNT and value == int(value) else None
+    try:
+        return None if isinstance(value, bool) else int(operator.index(value))
+    except TypeError:
+        return None
 
 
 def check_number(what: str, value: object) -> float:
@@ -102,25 +140,36 @@ def check_number(what: str, value: object) -> float:
 
 
 def check_seconds(what: str, value: object) -> float:
-    """Return `value` if it is a time that can be waited for.
+    """Return `value` as an `int` or a `float` if it is a time that can be waited for.
 
     Raises:
         InvalidNameError: It is no number, or not more than 0 seconds and at most a year.
     """
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= YEAR:
+    seconds = _number(value)
+    if seconds is None or not 0 < seconds <= YEAR:
         raise InvalidNameError(f"{what} must be more than 0 seconds and at most a year, got {shown(value)}")
-    return value
+    return seconds
+
+
+def _number(value: Any) -> float | None:  # noqa: ANN401 - anything
+    if type(value) in (int, float):
+        return cast("float", value)
+    try:
+        return float(value) if type(value) is not bool and isinstance(value, (Real, Decimal)) else None
+    except (OverflowError, ValueError):  # a fraction that is too large, a signaling NaN
+        return None
 
 
 def check_choice(what: str, value: object, choices: Sequence[str]) -> str:
-    """Return `value` if it is one of the choices.
+    """Return `value` as a plain `str` if it is one of the choices.
 
     Raises:
         InvalidNameError: It is not; it says which there are.
     """
-    if not isinstance(value, str) or value not in choices:
+    choice: str = plain(value)
+    if type(choice) is not str or choice not in choices:
         raise InvalidNameError(f"{what} must be one of {', '.join(choices)}, got {shown(value)}")
-    return value
+    return choice
 
 
 def check_key(what: str, value: object, schemas: Iterable[str]) -> str:
@@ -155,8 +204,9 @@ def shown(value: object) -> str:
     """Return a short, printable form of whatever a caller handed in, for error messages."""
     if isinstance(value, int) and abs(value) > MAX_COUNT:
         return f"an integer of {value.bit_length()} bits"
-    plain = isinstance(value, (str, bytes, int, float, type(None)))
-    return shortened(ascii(value) if plain else f"a {type(value).__name__}")
+    value = plain(value)
+    exact = type(value) in (str, bytes, int, bool, float, Decimal, type(None))  # a subclass shows itself in any way
+    return shortened(ascii(value) if exact else f"a {type(value).__name__}")
 
 
 def shortened(text: str, *, to: int = 60) -> str:

@@ -14,7 +14,7 @@ from cf_data_tracker.document import TABLE_KEYS, Document
 from cf_data_tracker.errors import StoreError, TrackerError
 from cf_data_tracker.forks import unforked
 from cf_data_tracker.model import Recorded
-from cf_data_tracker.names import check_text, raw_key
+from cf_data_tracker.names import check_text, plain, raw_key
 from cf_data_tracker.settings import Access, environment, raw_access, raw_bucket
 from cf_data_tracker.store import Unanswered
 from cf_data_tracker.tracker import Tracker
@@ -44,7 +44,7 @@ __all__ = [
 
 def version_file_path(schema_name: str) -> str:
     """Return the key of a schema's document in the raw bucket."""
-    return raw_key(schema_name)
+    return raw_key(plain(schema_name))
 
 
 def read_version_file(schema: str, s3: "S3Client | None" = None) -> Document:
@@ -64,7 +64,7 @@ def read_version_file(schema: str, s3: "S3Client | None" = None) -> Document:
     tracker = _tracker(raw_access(env)) if s3 is None else Tracker(raw_bucket(env), client=s3)
     document = tracker.document(schema)
     if document is None:
-        return {"tables": [{"schema_name": schema, "tables": []}]}
+        return {"tables": [{"schema_name": plain(schema), "tables": []}]}
     return deepcopy(document)  # the tracker builds its next commit on its own
 
 
@@ -109,7 +109,7 @@ def get_schema_entry(version_info: Document, schema: str) -> Document:
 
 def create_schema_entry(version_data: Document, schema_name: str) -> Document:
     """Append an entry for a schema without tables, and return it."""
-    entry: Document = {"schema_name": schema_name, "tables": []}
+    entry: Document = {"schema_name": plain(schema_name), "tables": []}
     version_data["tables"].append(entry)
     return entry
 
@@ -125,7 +125,7 @@ def get_table_entry(schema_entry: Document, table_name: str) -> Document | None:
 
 def create_table_entry(schema_entry: Document, table_name: str) -> Document:
     """Append an entry for a table without files, and return it."""
-    entry: Document = {"name": table_name, "files": []}
+    entry: Document = {"name": plain(table_name), "files": []}
     schema_entry["tables"].append(entry)
     return entry
 
@@ -151,7 +151,7 @@ def create_file_name_entry(  # noqa: PLR0913, PLR0917 - the earlier signature
     upload_date: str,
 ) -> Document:
     """Append a file name's entry with the file as its version 1, and return the entry."""
-    entry: Document = {"file_name": file_name, "current_version": 0, "versions": []}
+    entry: Document = {"file_name": plain(file_name), "current_version": 0, "versions": []}
     table_entry["files"].append(entry)
     return add_file_version(entry, file, file_size, s3_location, timestamp, fyear, upload_date)
 
@@ -174,12 +174,12 @@ def add_file_version(  # noqa: PLR0913, PLR0917 - the earlier signature
     versions.append(
         {
             "version": number,
-            "timestamp": timestamp,
+            "timestamp": plain(timestamp),
             "file_size": file_size,
-            "file": file,
-            "s3_location": s3_location,
-            "fyear": fyear,
-            "upload_date": upload_date,
+            "file": plain(file),
+            "s3_location": plain(s3_location),
+            "fyear": plain(fyear),
+            "upload_date": plain(upload_date),
         }
     )
     file_entry["current_version"] = number
@@ -230,9 +230,9 @@ def upload_to_s3(file_path: str, bucket_name: str, s3_key: str) -> None:
 
         client = open_client(access)
     connection = Connection(access, client=client)
-    key = check_text("s3_key", s3_key)
+    key, path = check_text("s3_key", s3_key), plain(file_path)
     try:
-        connection.asked(lambda _store: _upload_once(client, file_path, bucket_name, key), key)
+        connection.asked(lambda _store: _upload_once(client, path, access.bucket, key), key)
     finally:
         client.close()
 

@@ -13,10 +13,11 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, cast
 
 from cf_data_tracker.aws import misfit, partition_of
 from cf_data_tracker.errors import InvalidNameError
+from cf_data_tracker.model import store
 from cf_data_tracker.names import (
     INTERNAL_PREFIX,
     aside_key,
@@ -25,6 +26,7 @@ from cf_data_tracker.names import (
     data_key,
     inbox_prefix,
     older_clean_key,
+    plain,
     probe_key,
     raw_key,
     shown,
@@ -103,8 +105,15 @@ class Scope:
                 )
             if why := misfit(bucket):
                 raise InvalidNameError(f"{shown(bucket)} {why}")
-        for schema in self.schemas:
-            check_schema(schema)
+        if isinstance(cast("object", self.schemas), str):
+            raise InvalidNameError(f"schemas must be a list of names, got {shown(self.schemas)}")
+        store(
+            self,
+            raw=plain(self.raw),
+            clean=plain(self.clean),
+            schemas=tuple(map(check_schema, self.schemas)),
+            region=plain(self.region),
+        )
 
     def arn(self, bucket: str, key: str = "") -> str:
         """Return the name of a bucket, or of objects of it, in a policy."""

@@ -9,7 +9,7 @@ import os
 import re
 from collections import ChainMap
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from ipaddress import ip_address
 from typing import Final, TypeAlias
 from urllib.parse import unquote, urlsplit, urlunsplit
@@ -18,7 +18,7 @@ from dotenv import dotenv_values, find_dotenv
 
 from cf_data_tracker.aws import bare_s3_host, host_of, is_s3_host, misfit
 from cf_data_tracker.errors import StoreError
-from cf_data_tracker.names import check_seconds, shortened, shown
+from cf_data_tracker.names import check_seconds, plain, shortened, shown
 
 RAW_BUCKET: Final = ("AWS_DEST_BUCKET_RAW", "RAW_BUCKET_NAME")
 """The raw bucket; releases from 0.3.14 of the earlier package read the second name."""
@@ -81,6 +81,8 @@ class Access:
     sources: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self) -> None:
+        for one in fields(self):  # what is text goes into URLs, and a member of an enum would not go in as its text
+            object.__setattr__(self, one.name, plain(getattr(self, one.name)))
         if not self.bucket or not isinstance(self.bucket, str):
             raise StoreError("no bucket is named: pass bucket=, or set AWS_DEST_BUCKET_RAW")
         self._check_plain("bucket", f" {shown(self.bucket)}")
@@ -98,7 +100,7 @@ class Access:
         if (self.access_key is None) != (self.secret_key is None):
             missing = KEYS[0] if self.access_key is None else KEYS[1]
             raise StoreError(f"{missing} is missing: a key needs its other half; set both or neither")
-        check_seconds("request_timeout", self.request_timeout)
+        object.__setattr__(self, "request_timeout", check_seconds("request_timeout", self.request_timeout))
 
     @property
     def endpoint(self) -> str:

@@ -15,17 +15,26 @@ from cf_data_tracker.audit import Audit, OnProgress, TakenIn, Waiting, audit, ch
 from cf_data_tracker.connection import SURROUNDINGS, Connection
 from cf_data_tracker.document import Document, raw_document, table_name_of, tables_of, versions_of
 from cf_data_tracker.engine.combine import Ledger
-from cf_data_tracker.engine.commit import Patience, Target
-from cf_data_tracker.errors import InvalidNameError, SameContentError
+from cf_data_tracker.engine.commit import LOG, Patience, Target
+from cf_data_tracker.errors import DifferentContentError, InvalidNameError, TrackerError, joined
 from cf_data_tracker.frames import Versions
 from cf_data_tracker.model import FileVersion, NewFile, Recorded, Recording
-from cf_data_tracker.names import check_count, check_name, check_schema, check_seconds, check_text, raw_key, shown
+from cf_data_tracker.names import (
+    ambiguous,
+    check_count,
+    check_name,
+    check_schema,
+    check_seconds,
+    check_text,
+    raw_key,
+    shown,
+)
 from cf_data_tracker.past import History, Restored, restore, walk
 from cf_data_tracker.rules.raw import record
 from cf_data_tracker.settings import Access, environment, raw_access
 from cf_data_tracker.stats import Stats
 from cf_data_tracker.store import Progress
-from cf_data_tracker.upload import MAX_WORKERS, Crew, NewUpload, Source, check_rival, check_sources, place
+from cf_data_tracker.upload import MAX_WORKERS, Crew, NewUpload, Source, check_sources, place, same_content
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -127,6 +136,9 @@ class Tracker:
 
         Raises:
             InvalidNameError: An argument is not acceptable; nothing was sent.
+            DifferentContentError: The file is there already, recorded with another checksum of the same algorithm;
+                nothing was written. Where no checksums can be compared and the sizes differ, that is a warning in the
+                log and in `Recorded.other_content`.
             ContentionError: Others kept committing until the time ran out; nothing was written.
             OutcomeUnknownError: It may have been recorded. Recording it again is safe.
             DocumentError: The stored document is not a tracker document; it was left as it is.
@@ -150,7 +162,13 @@ class Tracker:
         )
         return self.record_many([new])[0]
 
-    def record_many(self, files: Iterable[NewFile], *, dry_run: bool = False) -> list[Recorded]:
+    def record_many(
+        self,
+        files: Iterable[NewFile],
+        *,
+        dry_run: bool = False,
+        on_recorded: Callable[[Recorded], object] | None = None,
+    ) -> list[Recorded]:
         """Record files, with one commit for each schema among them.
 
         A schema's files are recorded together or not at all. With several schemas, the first may be recorded when a
@@ -159,6 +177,8 @@ class Tracker:
         Args:
             files: The files.
             dry_run: Tell what would come of it by the document as it is, and write nothing.
+            on_recorded: Is called with the outcome of each, in the order given, also where a file among them is an
+                error.
 
         Returns:
             What became of each, in the order given.
@@ -167,12 +187,17 @@ class Tracker:
             InvalidNameError: `files` holds something other than `NewFile`; nothing was sent.
             SameContentError: A file has the content of a version, and asks for that to be an error. All others were
                 recorded.
+            DifferentContentError: A file is there already, recorded with another checksum. All others were recorded.
             TrackerError: As `record` raises.
         """
         recordings = recordings_of(files, datetime.now(timezone.utc))  # noqa: TID251 - a face: here time comes in
         outcomes = self._record_all(recordings, dry_run=dry_run)
-        for recording, outcome in zip(recordings, outcomes, strict=True):
-            check_same_content(recording.new.on_same_content, outcome)
+        for outcome in outcomes:
+            (on_recorded or _unheard)(outcome)
+        pairs = zip(recordings, outcomes, strict=True)
+        failures = [error for recording, outcome in pairs if (error := refused_recording(recording.new, outcome))]
+        if failures:
+            raise joined(failures)
         return outcomes
 
     def _record_all(self, recordings: Sequence[Recording], *, dry_run: bool) -> list[Recorded]:
@@ -183,7 +208,9 @@ class Tracker:
                 outcomes: Sequence[Recorded] = record(self.document(schema), schema, ours)[1]
             else:
                 outcomes = self._connection.commit(raw_ledger(schema), ours)
-            done.update(zip((recording.recorded_by for recording in ours), outcomes, strict=True))
+            for recording, outcome in zip(ours, outcomes, strict=True):
+                done[recording.recorded_by] = outcome
+                warn(recording.new, outcome)
         return [done[recording.recorded_by] for recording in recordings]
 
     def upload(  # noqa: PLR0913 - a file has that many properties
@@ -254,8 +281,10 @@ class Tracker:
     ) -> list[Recorded]:
         """Upload files, several at once, and record them together: up to 200 of a schema are one commit.
 
-        If one fails, no more are begun; those that are in the bucket by then are recorded, and its error is raised.
-        The same call again does the rest.
+        If a file fails by its own fault (`LocalFileError`, `DifferentContentError`, `SameContentError`), all others are
+        uploaded and recorded before its error is raised. If several do, that is one error, with the class of the first,
+        whose message names each and whose `failures` holds theirs. An error of the store ends the call: no more are
+        begun, those that are in the bucket by then are recorded, and it is raised. The same call again does the rest.
 
         Args:
             uploads: The files.
@@ -282,13 +311,9 @@ class Tracker:
             versions = known[new.schema, new.table, new.file_name]
             return place(self._connection, new, versions, progress, dry_run=dry_run)
 
-        late: list[tuple[NewFile, Recorded]] = []
-
         def record_placed(files: Sequence[NewFile]) -> Sequence[Recorded]:
             now = datetime.now(timezone.utc)  # noqa: TID251 - as in `record_many`
-            outcomes = self._record_all(recordings_of(files, now), dry_run=dry_run)
-            late.extend((new, one) for new, one in zip(files, outcomes, strict=True) if not one.created)
-            return outcomes
+            return self._record_all(recordings_of(files, now), dry_run=dry_run)
 
         crew = Crew(
             place=place_one,
@@ -299,12 +324,7 @@ class Tracker:
             workers=workers,
             dry_run=dry_run,
         )
-        done = crew.upload(listed)
-        for file, outcome in late:
-            check_rival(file, outcome, self._versions(file.schema, file.table, file.file_name))
-        for new, outcome in zip(listed, done, strict=True):
-            check_same_content(new.on_same_content, outcome)
-        return done
+        return crew.upload(listed)
 
     def exists(self, schema: str, table: str, file_name: str, file: str) -> bool:
         """Return whether a file name has a file.
@@ -315,14 +335,14 @@ class Tracker:
             DocumentVanishedError: The document was there and is gone.
             StoreError: The store refused or did not answer.
         """
-        check_name("file_name", file_name)
-        check_name("file", file)
-        return any(version.file == file for version in self._versions(schema, table, file_name))
+        file = check_name("file", file)
+        versions = self._versions(schema, table, check_name("file_name", file_name))
+        return any(version.file == file for version in versions)
 
     def latest(self, schema: str, table: str, file_name: str) -> FileVersion | None:
         """Return the newest version of a file name, or `None` where there is none. Raises as `exists` does."""
-        check_name("file_name", file_name)
-        return max(self._versions(schema, table, file_name), key=lambda version: version.version, default=None)
+        versions = self._versions(schema, table, check_name("file_name", file_name))
+        return max(versions, key=lambda version: version.version, default=None)
 
     def history(self, schema: str, table: str, file_name: str | None = None) -> Versions:
         """Return the versions of a table, or of one file name of it: file names in the order in which they came.
@@ -336,6 +356,7 @@ class Tracker:
 
     def tables(self, schema: str) -> list[str]:
         """Return the names of a schema's tables, in the order in which they came. Raises as `exists` does."""
+        schema = check_schema(schema)
         return list(dict.fromkeys(map(table_name_of, tables_of(self.document(schema), schema))))
 
     def document(self, schema: str) -> Document | None:
@@ -454,9 +475,8 @@ class Tracker:
         return restore(self._connection, check_schema(schema), wanted, discard=discard, dry_run=dry_run)
 
     def _versions(self, schema: str, table: str, file_name: str | None) -> Iterable[FileVersion]:
-        check_name("table", table)
-        if file_name is not None:
-            check_name("file_name", file_name)
+        schema, table = check_schema(schema), check_name("table", table)
+        file_name = None if file_name is None else check_name("file_name", file_name)
         return versions_of(self.document(schema), schema, table, file_name)
 
 
@@ -479,17 +499,38 @@ def uploads_of(uploads: Iterable[NewUpload]) -> list[NewUpload]:
     return listed
 
 
-def check_same_content(asked: str, outcome: Recorded) -> None:
-    """Raise if a file was not recorded for its content, and that was to be an error.
+def refused_recording(new: NewFile, outcome: Recorded) -> TrackerError | None:
+    """Return why a file was not recorded, if that is an error.
 
-    Raises:
-        SameContentError: So it is.
+    Another size alone is none: see `warn`.
     """
-    if asked == "error" and outcome.same_content_as == outcome.version:
-        raise SameContentError(
-            f"{outcome.file} has the same content as version {outcome.version} of {outcome.schema}/{outcome.table}/"
-            f"{outcome.file_name}, and was not recorded: to record it all the same, say record (on_same_content)"
+    if isinstance(outcome.other_content, str):
+        return DifferentContentError(
+            f"{new.schema}/{new.table}/{new.file_name} has {new.file} as version {outcome.version} already, recorded "
+            f"with other content ({shown(outcome.other_content)} there, {shown(new.checksum)} here); this file was not "
+            "recorded: give it another name"
         )
+    return same_content(new.on_same_content, outcome)
+
+
+def warn(new: NewFile, outcome: Recorded) -> None:
+    """Log what may be a mistake and is no error: another size of a known file, a new name that looks like another."""
+    where = f"{new.schema}/{new.table}/{new.file_name}"
+    if isinstance(outcome.other_content, int):
+        LOG.warning(
+            "%s has %s as version %d already, recorded with %d bytes, not %d: a changed file needs another name",
+            ascii(where),
+            ascii(new.file),
+            outcome.version,
+            outcome.other_content,
+            new.file_size,
+        )
+    names = {"file": new.file}
+    if outcome.version == 1:
+        names |= {"schema": new.schema, "table": new.table, "file_name": new.file_name}
+    for what, name in names.items():
+        if outcome.created and (why := ambiguous(name)):
+            LOG.warning("%s %s, recorded in %s, may be taken for another: it %s", what, ascii(name), ascii(where), why)
 
 
 def connect(access: Access, client: "S3Client | None", timeout: float) -> Connection:

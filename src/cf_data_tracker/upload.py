@@ -17,24 +17,28 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 from pathlib import PurePath
 from typing import IO, Any, BinaryIO, Final, TypeAlias, cast
 
-from cf_data_tracker.connection import Connection
+from cf_data_tracker.connection import Connection, in_thread
 from cf_data_tracker.errors import (
     DifferentContentError,
     InvalidNameError,
     LocalFileError,
     ReadDeniedError,
+    SameContentError,
+    TooLargeError,
     TrackerError,
+    joined,
 )
-from cf_data_tracker.model import ON_SAME_CONTENT, FileVersion, NewFile, Recorded
-from cf_data_tracker.names import check_choice, check_key, check_name, check_schema, check_text, data_key, shown
+from cf_data_tracker.model import ON_SAME_CONTENT, FileVersion, NewFile, Recorded, store
+from cf_data_tracker.names import check_choice, check_key, check_name, check_schema, check_text, data_key, plain, shown
 from cf_data_tracker.rules.audit import md5_of, sha256_of
 from cf_data_tracker.store import Conflict, Content, Head, Objects, Progress
 from cf_data_tracker.telemetry import span
@@ -52,6 +56,18 @@ SECONDS_TOGETHER: Final = 5.0
 
 MAX_WORKERS: Final = 256
 """Files at once, at most: a client keeps 64 connections."""
+
+OF_ONE_FILE: Final = (DifferentContentError, InvalidNameError, LocalFileError, SameContentError, TooLargeError)
+"""Errors that say nothing about the other files of a call."""
+
+UNPACKING: Final = frozenset({"gzip", "bz2", "lzma", "tarfile", "compression.zstd", "compression.zstd._zstdfile"})
+"""Modules whose files have the name of what they read from, while their content is another."""
+
+BROKEN_OFF: Final = frozenset({"http.client", "urllib3.exceptions", "botocore.exceptions", "zlib", "lzma", "_lzma"})
+"""Modules of errors, none of them an `OSError`, that end the reading of what was cut short or damaged."""
+
+Task: TypeAlias = Callable[[], NewFile | Recorded]
+"""Places a file."""
 
 Source: TypeAlias = "str | os.PathLike[str] | IO[bytes]"
 """A path, or a file that is open for reading in binary mode: what follows its position is the content."""
@@ -90,16 +106,18 @@ class NewUpload:
     on_same_content: str = "record"
 
     def __post_init__(self) -> None:
-        check_schema(self.schema)
-        for what in ("table", "file_name"):
-            check_name(what, getattr(self, what))
-        object.__setattr__(self, "file", check_name("file", self.file or _name_of(self.path_or_file)))
+        given = {name: getattr(self, name) for name in ("timestamp", "fyear", "upload_date")}
+        store(
+            self,
+            path_or_file=plain(self.path_or_file),
+            schema=check_schema(self.schema),
+            **{what: check_name(what, getattr(self, what)) for what in ("table", "file_name")},
+            file=check_name("file", self.file or _name_of(plain(self.path_or_file))),
+            **{what: check_text(what, value) for what, value in given.items() if value is not None},
+            on_same_content=check_choice("on_same_content", self.on_same_content, ON_SAME_CONTENT),
+        )
         key = self.key or data_key(self.schema, self.table, self.file_name, self.file)
-        object.__setattr__(self, "key", check_key("key", key, [self.schema]))
-        for what in ("timestamp", "fyear", "upload_date"):
-            if getattr(self, what) is not None:
-                check_text(what, getattr(self, what))
-        check_choice("on_same_content", self.on_same_content, ON_SAME_CONTENT)
+        store(self, key=check_key("key", key, [self.schema]))
 
 
 def place(
@@ -156,18 +174,18 @@ def place(
     )
 
 
-def check_rival(new: NewFile, outcome: Recorded, known: Iterable[FileVersion]) -> None:
-    """Look whether a file that another worker recorded while this one was sent is the same.
+def refused_upload(new: NewUpload, outcome: Recorded) -> TrackerError | None:
+    """Return why a file that is in the bucket was not recorded, if that is an error.
 
-    Raises:
-        DifferentContentError: Under the same name, it recorded other bytes, from another key.
+    The document decides: another worker may have recorded the file, or its content, while this one was sent.
     """
-    there = next((one for one in known if (one.version, one.file) == (outcome.version, new.file)), None)
-    if there is not None and sha256_of(there) not in (None, str(new.checksum).removeprefix("sha256:")):
-        raise DifferentContentError(
-            f"{new.schema}/{new.table}/{new.file_name} got {new.file} from another worker meanwhile, as version "
-            f"{there.version}, with other content; {new.s3_location} is in the bucket, and was not recorded"
+    name = f"{new.schema}/{new.table}/{new.file_name}"
+    if outcome.other_content is not None:
+        return DifferentContentError(
+            f"{name} got {new.file} from another worker meanwhile, as version {outcome.version}, with other content "
+            f"({outcome.other_content}); the object under {new.key} is in the bucket, and was not recorded"
         )
+    return same_content(new.on_same_content, outcome)
 
 
 def check_sources(uploads: Sequence[NewUpload]) -> None:
@@ -188,6 +206,16 @@ def check_sources(uploads: Sequence[NewUpload]) -> None:
             )
         if isinstance(new.path_or_file, (str, os.PathLike)):
             _regular(new.path_or_file)
+
+
+def same_content(asked: str, outcome: Recorded) -> SameContentError | None:
+    """Return the error for a file that was not recorded for its content, if that is asked to be one."""
+    if asked != "error" or outcome.same_content_as != outcome.version:
+        return None
+    return SameContentError(
+        f"{outcome.file} has the same content as version {outcome.version} of {outcome.schema}/{outcome.table}/"
+        f"{outcome.file_name}, and was not recorded: to record it all the same, say record (on_same_content)"
+    )
 
 
 @contextmanager
@@ -347,9 +375,24 @@ def _telling(name: str) -> Iterator[None]:
         raise LocalFileError(f"{name}: there is no such file; nothing was sent") from None
     except TrackerError:
         raise
-    except (OSError, ValueError) as error:  # ValueError: a file that was closed, a path that can be none
+    except Exception as error:
+        if not _is_of_a_file(error):
+            raise
         why = getattr(error, "strerror", None) or error
         raise LocalFileError(f"{name} cannot be read: {why}; nothing of it was recorded") from error
+
+
+def _is_of_a_file(error: Exception) -> bool:
+    """Return whether an error comes from reading a file, a compressed one or the answer of an HTTP server, say.
+
+    A `ValueError` is that of a file that was closed, or of a path that can be none.
+    """
+    return isinstance(error, (OSError, ValueError, EOFError)) or bool(_modules_of(error) & BROKEN_OFF)
+
+
+def _modules_of(value: object) -> set[str]:
+    """Return the modules of the classes of a value; most of them are not imported here for that alone."""
+    return {kind.__module__ for kind in type(value).__mro__}
 
 
 @contextmanager
@@ -370,8 +413,27 @@ def _seekable(source: Source, stack: ExitStack) -> BinaryIO:
         return cast("BinaryIO", source)
     copy = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - it is one: the stack's
     shutil.copyfileobj(source, copy, CHUNK)
+    if missing := max(map(_still_to_come, _layers(source))):
+        raise LocalFileError(
+            f"{_shown(source)} ended {missing} bytes before the length that its server gave; nothing of it was "
+            "recorded: fetch it again"
+        )
     copy.seek(0)
     return cast("BinaryIO", copy)
+
+
+def _layers(file: object) -> list[object]:
+    """Return a file and the one behind its buffer, if there is one."""
+    return [file, getattr(file, "raw", None)]
+
+
+def _still_to_come(file: object) -> int:
+    """Return how many bytes of the answer of an HTTP server were not read, as far as it gave their number.
+
+    `http.client` and urllib3, which `requests` hands out as `raw`, may end a body that was cut short like a whole one.
+    """
+    left = getattr(file, "length" if "http.client" in _modules_of(file) else "length_remaining", None)
+    return left if isinstance(left, int) else 0
 
 
 def _can_seek(source: IO[bytes]) -> bool:
@@ -399,23 +461,34 @@ def _regular(path: "str | os.PathLike[str]") -> None:
 
 def _name_of(source: object) -> str:
     if isinstance(source, (str, os.PathLike)):
-        path = os.fsdecode(source)
+        path = plain(os.fsdecode(source))
         return PurePath(path).name or os.path.basename(os.path.realpath(path))  # noqa: PTH119 - of "."
     if not hasattr(source, "read"):
         raise InvalidNameError(f"path_or_file must be a path or an open binary file, got {shown(source)}")
-    name = getattr(source, "name", None)
+    if any(_modules_of(layer) & UNPACKING for layer in _layers(source)):
+        raise InvalidNameError(
+            "file is missing: what is unpacked from an archive or a compressed file has another name than that, "
+            "file='births_q1.csv'"
+        )
+    name = plain(getattr(source, "name", None))
     if not isinstance(name, str):
         raise InvalidNameError("file is missing: an open file without a name needs one, file='births_q1.zip'")
     return PurePath(name).name
 
 
 def _shown(source: Any) -> str:  # noqa: ANN401 - whatever was handed in
-    return os.fsdecode(source) if isinstance(source, (str, os.PathLike)) else str(getattr(source, "name", "the file"))
+    """Return a path, or the name of an open file, for messages; a name that is not UTF-8 is shown with escapes."""
+    path = isinstance(source, (str, os.PathLike))
+    name = plain(os.fsdecode(source)) if path else str(getattr(source, "name", "the file"))
+    return name.encode(errors="backslashreplace").decode()
 
 
 @dataclass
 class Crew:
     """Places many files at once, and records what is there together.
+
+    A file that fails by its own fault keeps no other from its place. Any other error, of the store say, would meet the
+    others as well: no more are begun.
 
     Attributes:
         place: Puts one into the bucket, and tells of the bytes that it sends.
@@ -424,6 +497,8 @@ class Crew:
         on_recorded: Is told what became of each file.
         clock: Seconds that never run backwards.
         workers: How many files at once.
+        dry_run: Whether nothing is written.
+        in_thread: Begins a task in a thread, and returns its future; `None` if no thread can be started.
     """
 
     place: Callable[[NewUpload, Progress], NewFile | Recorded]
@@ -433,27 +508,33 @@ class Crew:
     clock: Callable[[], float]
     workers: int
     dry_run: bool = False
+    in_thread: "Callable[[Task], Future[NewFile | Recorded] | None]" = in_thread
     _outcomes: dict[int, Recorded] = field(default_factory=dict)
+    _failures: dict[int, TrackerError] = field(default_factory=dict)
     _placed: dict[int, NewFile] = field(default_factory=dict)
+    _begun: "dict[Future[NewFile | Recorded], int]" = field(default_factory=dict)
     _recorded_at: float = 0.0
     _stopped: bool = False
 
     def upload(self, uploads: Sequence[NewUpload]) -> list[Recorded]:
-        """Upload and record all, or raise the first error once what is there is recorded.
+        """Upload and record all, or raise one error for all that failed once the others are recorded.
 
         What is there is recorded when 200 files are, or 5 seconds after the last time, so that a run that is killed has
         most of its records.
         """
         self._recorded_at = self.clock()
-        with ThreadPoolExecutor(self.workers, "cf-data-tracker-upload") if len(uploads) > 1 else nullcontext() as pool:
+        try:
+            self._gather(uploads)
+        except BaseException:
+            self._stopped = True  # no more is begun, or tried again; what is under way ends as it tells of bytes
+            raise
+        finally:
             try:
-                numbers = {_begun(pool, partial(self._place, new)): number for number, new in enumerate(uploads)}
-                self._gather(numbers)
-            except BaseException:
-                self._stopped = True  # no more is begun, or tried again; what is under way ends as it tells of bytes
-                raise
+                self._record(uploads)
             finally:
-                self._record()
+                wait(self._begun)
+        if self._failures:
+            raise joined([self._failures[number] for number in sorted(self._failures)])
         return [self._outcomes[number] for number in range(len(uploads))]
 
     def _place(self, new: NewUpload) -> NewFile | Recorded:
@@ -466,43 +547,55 @@ class Crew:
         if sent:
             self.progress(sent)
 
-    def _gather(self, numbers: "dict[Future[NewFile | Recorded], int]") -> None:
-        waiting = set(numbers)
-        failed: list[Future[NewFile | Recorded]] = []
-        while waiting:
-            done, waiting = wait(waiting, SECONDS_TOGETHER, FIRST_COMPLETED)
-            failed += [future for future in done if not future.cancelled() and future.exception() is not None]
-            for future in done:
-                if not future.cancelled() and future not in failed:
-                    self._note(numbers[future], future.result())
-            if failed:  # no more are begun; those that are under way come to their end
-                waiting = {future for future in waiting if not future.cancel()}
+    def _gather(self, uploads: Sequence[NewUpload]) -> None:
+        begin = self._begin if len(uploads) > 1 else _done_at_once
+        left = iter(enumerate(uploads))
+        fatal: list[Future[NewFile | Recorded]] = []
+        while True:
+            room = 0 if fatal else self.workers - len(self._begun)
+            for number, new in islice(left, room):
+                self._begun[begin(partial(self._place, new))] = number
+            if not self._begun:
+                break
+            for future in wait(self._begun, SECONDS_TOGETHER, FIRST_COMPLETED).done:
+                number, error = self._begun.pop(future), future.exception()
+                if error is None:
+                    self._note(uploads[number], number, future.result())
+                elif isinstance(error, OF_ONE_FILE):
+                    self._failures[number] = error
+                else:
+                    fatal.append(future)
             late = len(self._placed) >= TOGETHER or self.clock() - self._recorded_at >= SECONDS_TOGETHER
             if late and not self.dry_run:  # which goes by the document as it is: all at once
-                self._record()
-        for future in failed:
+                self._record(uploads)
+        for future in fatal:
             future.result()
 
-    def _note(self, number: int, placed: NewFile | Recorded) -> None:
+    def _begin(self, task: "Task") -> "Future[NewFile | Recorded]":
+        return self.in_thread(task) or _done_at_once(task)
+
+    def _note(self, new: NewUpload, number: int, placed: NewFile | Recorded) -> None:
         if isinstance(placed, NewFile):
             self._placed[number] = placed
         else:
-            self._outcomes[number] = placed
-            self.on_recorded(placed)
+            self._take(new, number, placed)
 
-    def _record(self) -> None:
+    def _record(self, uploads: Sequence[NewUpload]) -> None:
         placed, self._placed = dict(sorted(self._placed.items())), {}  # in the order given, whoever was first
         outcomes = self.record(list(placed.values())) if placed else ()
         for number, outcome in zip(placed, outcomes, strict=True):
-            self._outcomes[number] = outcome
-            self.on_recorded(outcome)
+            self._take(uploads[number], number, outcome)
         self._recorded_at = self.clock()
 
+    def _take(self, new: NewUpload, number: int, outcome: Recorded) -> None:
+        self._outcomes[number] = outcome
+        if error := refused_upload(new, outcome):
+            self._failures[number] = error
+        self.on_recorded(outcome)
 
-def _begun(threads: ThreadPoolExecutor | None, task: Callable[[], NewFile | Recorded]) -> "Future[NewFile | Recorded]":
-    """Begin a task, or do it at once where there are no threads."""
-    if threads is not None:
-        return threads.submit(task)
+
+def _done_at_once(task: "Task") -> "Future[NewFile | Recorded]":
+    """Do a task in this thread."""
     future: Future[NewFile | Recorded] = Future()
     try:
         future.set_result(task())

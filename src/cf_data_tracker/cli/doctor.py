@@ -50,6 +50,7 @@ class Health:
         checks: What was tried on the store, in order; the first that failed ended it.
         etags: The form in which the store wants ETags back, or `None` if it takes none.
         safe: Whether the store can be trusted with tracker documents.
+        raced: Whether writers could race; `False` where no threads could be started for it.
     """
 
     settings: Settings
@@ -58,6 +59,7 @@ class Health:
     checks: "tuple[Check, ...]"
     etags: str | None
     safe: bool
+    raced: bool
 
 
 def doctor(
@@ -133,6 +135,7 @@ def _health(settings: Settings, sources: Mapping[str, str], *, lists: bool, diag
         checks=diagnosis.checks,
         etags=diagnosis.quoting.value if diagnosis.quoting is not None else None,
         safe=diagnosis.safe,
+        raced=diagnosis.raced,
     )
 
 
@@ -150,6 +153,8 @@ def _say_health(health: Health) -> None:
         say("  allow s3:ListBucket on the bucket, or a missing document cannot be told from a forbidden one")
     for check in health.checks:
         say_check(check.name, passed=check.passed)
+    if not health.raced:
+        say("  writers did not race: no threads can be started here; run it again where they can")
     if health.safe:
         say(f"safe: the store honours conditional writes (ETags {health.etags})")
     else:

@@ -1,5 +1,7 @@
 """How a command ends: every error is one line on stderr and an exit code that says what to do next.
 
+Where several files of a call failed, each has its line.
+
 Usage errors that typer finds by itself (a missing argument, an unknown option) are typer's to show, with code 2; so
 is Ctrl-C, which ends a command without a word, with code 130.
 """
@@ -72,7 +74,8 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
 def _reported(error: Exception) -> Code:
     if DEBUG.get():
         traceback.print_exception(error)
-    note(f"{NAME}: error: {error if isinstance(error, TrackerError) else _unexpected(error)}")
+    for failure in getattr(error, "failures", ()) or (error,):
+        note(f"{NAME}: error: {failure if isinstance(failure, TrackerError) else _unexpected(failure)}")
     return next(code for kind, code in _CODES if isinstance(error, kind))
 
 

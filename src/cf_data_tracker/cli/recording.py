@@ -3,8 +3,7 @@
 A dry run applies the same rules to the document as it is, and writes nothing.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from functools import partial
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, BinaryIO, Final
 
 import typer
@@ -12,11 +11,18 @@ import typer
 from cf_data_tracker.cli.lines import REQUIRED, new_files
 from cf_data_tracker.cli.options import AsJson, Bucket, EndpointUrl, SameContent, Timeout, UploadDate, open_tracker
 from cf_data_tracker.cli.output import counted, note, say, say_json
-from cf_data_tracker.errors import InvalidNameError, LocalFileError
+from cf_data_tracker.errors import (
+    DifferentContentError,
+    InvalidNameError,
+    LocalFileError,
+    SameContentError,
+    TrackerError,
+    joined,
+)
 from cf_data_tracker.model import NewFile, Recorded
 
-Commit = Callable[[list[NewFile]], Iterable[Recorded]]
-"""Records the files of one schema, or finds out what that would do."""
+Commit = Callable[[list[NewFile], Callable[[Recorded], object]], object]
+"""Records the files of one schema, or finds out what that would do, and calls back with the outcome of each."""
 
 _SHOWN_AS: Final = {"file_size": "--size", "s3_location": "--location"}
 
@@ -57,7 +63,8 @@ def record(  # noqa: PLR0913 - one parameter an option
 ) -> None:
     """Record a file, or many.
 
-    A file becomes the next version of its file name. One that is there already keeps its version; that is no error.
+    A file becomes the next version of its file name. One that is there already keeps its version; that is no error,
+    unless it is there with another checksum: then it needs another name, and the others are recorded all the same.
 
     Many files are recorded with --from: one JSON object a line, with the keys schema, table, file_name, file,
     file_size, s3_location and, if need be, timestamp, fyear, upload_date, checksum, etag, on_same_content. Each schema
@@ -81,7 +88,7 @@ def record(  # noqa: PLR0913 - one parameter an option
     tracker = open_tracker(bucket, endpoint_url, timeout)
     outcomes: dict[int, Recorded] = {}
     try:
-        _record(files, partial(tracker.record_many, dry_run=dry_run), outcomes)
+        _record(files, lambda some, told: tracker.record_many(some, dry_run=dry_run, on_recorded=told), outcomes)
     finally:  # what was recorded before a later schema failed is told as well
         if outcomes or not files:
             done = [outcomes[number] for number in sorted(outcomes)]
@@ -116,10 +123,21 @@ def _shown_as(name: str) -> str:
 
 
 def _record(files: list[NewFile], commit: Commit, outcomes: dict[int, Recorded]) -> None:
-    """Record one schema after the other, and note what came of each file under its number."""
+    """Record one schema after the other, and note the outcome of each file under its number.
+
+    Files that fail by their own fault keep no other from being recorded; their errors are raised in the end.
+    """
+    failures: list[TrackerError] = []
     for schema in dict.fromkeys(new.schema for new in files):
         numbers = [number for number, new in enumerate(files) if new.schema == schema]
-        outcomes.update(zip(numbers, commit([files[number] for number in numbers]), strict=True))
+        told: list[Recorded] = []
+        try:
+            commit([files[number] for number in numbers], told.append)
+        except (DifferentContentError, SameContentError) as error:
+            failures += error.failures or (error,)
+        outcomes.update(zip(numbers, told, strict=True))
+    if failures:
+        raise joined(failures)
 
 
 def show(outcomes: list[Recorded], *, as_json: bool, one: bool, dry_run: bool) -> None:
@@ -142,6 +160,9 @@ def _sentence(outcome: Recorded, *, dry_run: bool) -> str:
     )
     if twin == number:
         return f"{name} {outcome.file}: not recorded, version {number} has the same content"
+    if isinstance(outcome.other_content, str):
+        return f"{name} {outcome.file}: not recorded, version {number} of that name has other content"
     present, past = ("would be created", "created") if outcome.created else ("is there already", "was there already")
     same = f", with the content of version {twin}" if twin is not None else ""
-    return f"{name} {outcome.file}: version {number}, {present if dry_run else past}{same}"
+    other = f", with {outcome.other_content} bytes" if outcome.other_content is not None else ""
+    return f"{name} {outcome.file}: version {number}, {present if dry_run else past}{same}{other}"

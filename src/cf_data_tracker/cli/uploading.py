@@ -53,8 +53,9 @@ def upload(  # noqa: PLR0913 - one parameter an option
     """Upload files, and record them as versions of a file name.
 
     A file that is recorded already is not sent again. One that is in the bucket, with the same bytes, is recorded.
-    Where other bytes are under its name, that is an error, and nothing is overwritten. All is recorded together, in one
-    commit for up to 200 files. Running it again after any failure does the rest.
+    Where other bytes are under its name, that is an error, and nothing is overwritten; the other files are uploaded
+    and recorded all the same, and each that failed is named. All is recorded together, in one commit for up to 200
+    files. Running it again after any failure does the rest.
     """
     from cf_data_tracker.upload import NewUpload  # noqa: PLC0415 - --help does without
 
@@ -89,8 +90,8 @@ def upload(  # noqa: PLR0913 - one parameter an option
     except KeyboardInterrupt:
         note("interrupted: the same command does the rest")
         raise
-    finally:  # what was recorded before another failed is told as well
-        if done:
+    finally:  # what was recorded before another failed is told as well; several files are a list in JSON, if of none
+        if done or (as_json and len(paths) > 1):
             show(done, as_json=as_json, one=len(paths) == 1, dry_run=dry_run)
 
 

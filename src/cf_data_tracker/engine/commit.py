@@ -84,7 +84,7 @@ class Patience:
     longest: float = 2.0
 
     def __post_init__(self) -> None:
-        check_seconds("timeout", self.seconds)
+        object.__setattr__(self, "seconds", check_seconds("timeout", self.seconds))
 
     def bound(self, attempt: int, signal: BaseException | None) -> float:
         """Return the bound of the wait after `attempt` (1 for the first); a store that asks for less waits longer."""

@@ -7,7 +7,8 @@
 4. Versions of one file name are in commit order: if recording A was acknowledged before B began, A < B.
 
 A file is known by its name, not by its bytes. Where the bytes, too, are those of a version of the file name, that is
-told; a recording may ask not to be added then. This holds by the document alone, so it is idempotent as well.
+told; a recording may ask not to be added then. This holds by the document alone, so it is idempotent as well. A known
+file that is recorded with other content stays as it is, and the outcome gives the content that is recorded.
 
 Document in, document out: arguments are never changed, and what a recording does not touch is shared with the
 result, not copied. Recording many is a fold of recording one, done in one pass: each file name that is named is
@@ -19,12 +20,16 @@ what is new goes to the last place that has the file name, or else to the first 
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 from cf_data_tracker.document import Document, table_name_of, tables_of
 from cf_data_tracker.model import NewFile, Recorded, Recording
 
 _FileName = tuple[str, str]  # table, file name
+
+HEXADECIMAL: Final = frozenset("0123456789abcdefABCDEF")
+BARE: Final = {32: "md5", 64: "sha256"}
+"""The algorithm of a digest in hexadecimal that does not name it, by its number of digits."""
 
 
 def record(
@@ -66,7 +71,11 @@ class _Grown:
             self.known[recording.new.file] = entry
             self.added.append(entry)
             self.see(entry)
-        return replace(_recorded(recording, entry), same_content_as=self._first_like(entry))
+        return replace(
+            _recorded(recording, entry),
+            same_content_as=self._first_like(entry),
+            other_content=_other_content(recording.new, entry),
+        )
 
     def see(self, entry: Document) -> None:
         """Note what an entry's content is; in documents of others its checksum may be anything."""
@@ -164,6 +173,28 @@ def _entry(recording: Recording, version: int) -> Document:
     }
     known = {"checksum": new.checksum, "etag": new.etag}
     return entry | {name: value for name, value in known.items() if value is not None}
+
+
+def _other_content(new: NewFile, entry: Document) -> str | int | None:
+    """Return the checksum, or else the size, by which an entry has other content than a file with the same name."""
+    checksum, size = entry.get("checksum"), entry.get("file_size")
+    mine, recorded = _digest(new.checksum), _digest(checksum)
+    if mine is not None and recorded is not None and mine[:2] == recorded[:2]:
+        return checksum if mine != recorded else None
+    return size if type(size) is int and size != new.file_size else None
+
+
+def _digest(checksum: object) -> tuple[str, tuple[int, bool], str] | None:
+    """Return a checksum's algorithm, the form of its digest, and the digest; `None` where the algorithm is not known.
+
+    Only digests of one algorithm and one form can be compared: a SHA-256 is written in hexadecimal or in Base64.
+    """
+    if not isinstance(checksum, str):
+        return None
+    name, _, digest = checksum.rpartition(":")
+    hexadecimal = HEXADECIMAL.issuperset(digest)
+    algorithm = name.lower().replace("-", "") or (BARE.get(len(digest)) if hexadecimal else None)
+    return (algorithm, (len(digest), hexadecimal), digest.lower() if hexadecimal else digest) if algorithm else None
 
 
 def _recorded(recording: Recording, entry: Document) -> Recorded:

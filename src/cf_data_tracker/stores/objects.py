@@ -3,7 +3,9 @@
 A file is written create-only (`If-None-Match: *`), with a checksum that the store compares with what arrives: SHA-256
 at AWS, MD5 elsewhere, which every store knows. A large one goes in parts, by boto3's own transfer manager; there the
 condition stands at the end, where the parts are put together. Some stores ignore it there, Ceph up to 16 among them,
-though not on a single PUT: those are found out, and get a large file in one piece.
+though not on a single PUT: those are found out, and get a large file in one piece. Only a 412 shows that a store keeps
+the condition: a 409, a 5xx or silence says nothing about it, and is tried again. What lies there after an upload by the
+transfer manager is compared with what was sent.
 
 What a status means is for `stores.s3` to say, and which file to put where for `upload`.
 """
@@ -22,7 +24,14 @@ from boto3.s3.transfer import TransferConfig, create_transfer_manager
 from s3transfer.subscribers import BaseSubscriber
 
 from cf_data_tracker.deadline import run_without_deadline
-from cf_data_tracker.errors import DeniedError, LocalFileError, ReadDeniedError, StoreError
+from cf_data_tracker.errors import (
+    DeniedError,
+    LocalFileError,
+    ReadDeniedError,
+    StoreError,
+    TooLargeError,
+    UnsafeStoreError,
+)
 from cf_data_tracker.names import MAX_DOCUMENT_BYTES, probe_key
 from cf_data_tracker.settings import is_aws
 from cf_data_tracker.store import Conflict, Content, Folders, Head, Kept, Listed, Page, Progress, Unanswered
@@ -32,6 +41,7 @@ from cf_data_tracker.stores.s3 import (
     GET,
     LIST,
     PUT,
+    SILENT,
     MalformedAnswer,
     S3Store,
     etag_in,
@@ -154,7 +164,8 @@ class S3Objects:
         there = self.head(key)  # the transfer manager keeps the answer, which at some stores has no ETag
         if there is None:
             raise Unanswered(f"{self.location(key)} was put there, and is not there")
-        return there.etag
+        # Anything but our own note is for the caller to compare, as an object that was there before.
+        return there.etag if (there.size, there.sha256) == (content.size, content.sha256.hex()) else None
 
     def page(self, prefix: str, *, after: str = "") -> Page:
         """LIST up to 1,000 objects."""
@@ -288,7 +299,7 @@ class S3Objects:
         with self._one_large, self._store.asking(PUT, key) as client, content.opened() as file:
             in_parts = self._known_to_keep_parts_out(client)
             if not in_parts and content.size > MAX_SINGLE_PUT:
-                raise StoreError(
+                raise TooLargeError(
                     f"{self.location(key)}: this store lets a file in parts overwrite another, and takes 5 GiB at most "
                     "in one piece: record smaller files, or use another store"
                 )
@@ -297,12 +308,23 @@ class S3Objects:
             extra: dict[str, Any] = {"Metadata": _metadata(content)}
             if is_aws(client.meta.endpoint_url) and in_parts:
                 extra["ChecksumAlgorithm"] = "SHA256"
+
+            def send(*, threads: bool) -> None:
+                file.seek(0)
+                config = _config(in_parts=in_parts, threads=threads)
+                try:
+                    with create_transfer_manager(sender, config) as manager:
+                        manager.upload(file, self._bucket, key, extra, [_Subscriber(told)]).result()
+                except Exception as error:
+                    told.take_back()
+                    raise told.failed or _cause(error) from error
+
             try:
-                with create_transfer_manager(sender, _config(in_parts=in_parts)) as manager:
-                    manager.upload(file, self._bucket, key, extra, [_Subscriber(told)]).result()
-            except Exception as error:
-                told.take_back()
-                raise told.failed or _cause(error) from error
+                send(threads=True)
+            except RuntimeError as error:
+                if type(error) is not RuntimeError or error is told.failed:
+                    raise
+                send(threads=False)  # none can be started: too many, or the main thread has ended
 
     def _known_to_keep_parts_out(self, client: "S3Client") -> bool:
         if self._keeps_parts_out is None:
@@ -310,24 +332,40 @@ class S3Objects:
         return self._keeps_parts_out
 
     def _keeps_out(self, client: "S3Client") -> bool:
-        """Return whether the store refuses to put parts together where an object is, when it is told to."""
+        """Return whether the store refuses to put parts together where an object is, when it is told to.
+
+        Raises:
+            Conflict: It is not certain: the store says that others are writing.
+            Unanswered: No answer.
+        """
         key = probe_key(uuid.uuid4().hex)
         where: Any = {"Bucket": self._bucket, "Key": key}
-        with self._store.asking(PUT, key):
-            client.put_object(**where, Body=b"")
-            upload: Any = {**where, "UploadId": client.create_multipart_upload(**where)["UploadId"]}
-            etag = client.upload_part(**upload, PartNumber=1, Body=b"part")["ETag"]
-            parts: Any = {"Parts": [{"PartNumber": 1, "ETag": etag}]}
         try:
             with self._store.asking(PUT, key):
-                client.complete_multipart_upload(**upload, MultipartUpload=parts, IfNoneMatch="*")
-        except Conflict:
-            with suppress(client.exceptions.ClientError):  # some stores end it with the refusal
-                client.abort_multipart_upload(**upload)
-            return True
+                client.put_object(**where, Body=b"")
+                upload: Any = {**where, "UploadId": client.create_multipart_upload(**where)["UploadId"]}
+            try:
+                return self._refuses(client, upload)
+            finally:
+                with suppress(client.exceptions.ClientError, *SILENT):  # it may have ended, by success or refusal
+                    client.abort_multipart_upload(**upload)
+        except UnsafeStoreError:  # it does not know parts, or the condition on them
+            return False
         finally:
             with suppress(Unanswered, DeniedError):
                 self._store.delete(key)
+
+    def _refuses(self, client: "S3Client", upload: Any) -> bool:  # noqa: ANN401 - boto3's parameters
+        with self._store.asking(PUT, upload["Key"]):
+            etag = client.upload_part(**upload, PartNumber=1, Body=b"part")["ETag"]
+        parts: Any = {"Parts": [{"PartNumber": 1, "ETag": etag}]}
+        try:
+            with self._store.asking(PUT, upload["Key"]):
+                client.complete_multipart_upload(**upload, MultipartUpload=parts, IfNoneMatch="*")
+        except Conflict as signal:
+            if not signal.certain:
+                raise
+            return True
         return False
 
 
@@ -413,11 +451,12 @@ class _Subscriber(BaseSubscriber):
         self._told(bytes_transferred)
 
 
-def _config(*, in_parts: bool) -> TransferConfig:
+def _config(*, in_parts: bool, threads: bool) -> TransferConfig:
     config = TransferConfig(
         multipart_threshold=PART if in_parts else MAX_SINGLE_PUT + 1,
         multipart_chunksize=PART,
         max_concurrency=AT_ONCE,
+        use_threads=threads,
         preferred_transfer_client="classic",  # the other has a client of its own, which knows no conditions
     )
     config.max_in_memory_upload_chunks = AT_ONCE

@@ -4,11 +4,14 @@ Some stores take `If-Match`, ignore it and answer 200; some let several writers 
 this library promises holds, so a store that is not AWS's own is examined before anything else is written to it: a
 few scratch objects, one of them fought over by 32 writers at once. Every step is repeated until it is answered, so a
 bad network is not taken for a bad store.
+
+A race needs threads. Where none can be started (late in the life of a process, or with too many of them) the races are
+left out, and the diagnosis says so.
 """
 
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
@@ -27,9 +30,6 @@ matter of luck, so passing is evidence and no proof."""
 
 ROUNDS: Final = 5
 """How often a step is tried that a passing 409 may spoil."""
-
-START_SECONDS: Final = 30.0
-"""How long the writers of a race wait for one another."""
 
 Persist = Callable[[Callable[[], bool]], bool]
 """Calls until there is an answer: the engine's, which is the only one to retry."""
@@ -55,10 +55,12 @@ class Diagnosis:
     Attributes:
         checks: What was tried, in order; the first that failed ended the examination.
         quoting: The form of ETag that the store accepts, or `None` if it accepts none.
+        raced: Whether all checks could be tried; `False` where no threads could be started for the races.
     """
 
     checks: tuple[Check, ...]
     quoting: Quoting | None
+    raced: bool = True
 
     @property
     def safe(self) -> bool:
@@ -91,7 +93,7 @@ def examine(open_store: Callable[[Quoting], Store], persist: Persist, unique: st
         raise StoreError(f"the store could not be examined: {signal}; nothing was written") from signal
     finally:
         probe.clean_up(tries)
-    return Diagnosis(checks=checks, quoting=probe.quoting)
+    return Diagnosis(checks=checks, quoting=probe.quoting, raced=probe.raced)
 
 
 def _until_failed(checks: Iterator[Check]) -> Iterator[Check]:
@@ -99,6 +101,49 @@ def _until_failed(checks: Iterator[Check]) -> Iterator[Check]:
         yield check
         if not check.passed:
             return
+
+
+class _NoThreadsError(Exception):
+    """A thread could not be started."""
+
+
+def _at_once(run: Callable[[int], bytes | None]) -> list[bytes | None]:
+    """Run all racers at one moment, and return their results.
+
+    An executor would not do: it takes no more tasks once the main thread has ended.
+
+    Raises:
+        _NoThreadsError: There are not enough threads; no racer has run.
+    """
+    start, called_off = threading.Event(), threading.Event()
+    results: list[Future[bytes | None]] = [Future() for _ in range(RACERS)]
+
+    def race(racer: int) -> None:
+        start.wait()
+        if called_off.is_set():
+            return
+        try:
+            results[racer].set_result(run(racer))
+        except BaseException as error:  # noqa: BLE001 - it is raised where the result is asked for
+            results[racer].set_exception(error)
+
+    threads = [threading.Thread(target=race, args=(racer,), name="cf-data-tracker-probe") for racer in range(RACERS)]
+    started: list[threading.Thread] = []
+    try:
+        for thread in threads:
+            thread.start()
+            started.append(thread)
+    except RuntimeError as error:
+        called_off.set()
+        raise _NoThreadsError from error
+    except BaseException:
+        called_off.set()
+        raise
+    finally:
+        start.set()
+        for thread in started:
+            thread.join()
+    return [result.result() for result in results]
 
 
 class _Probe:
@@ -109,6 +154,7 @@ class _Probe:
         self._keys = {key: None}  # all that were written to, in order
         self._store = open_store(Quoting.AS_RECEIVED)
         self.quoting: Quoting | None = None
+        self.raced = True
 
     def checks(self) -> Iterator[Check]:
         """Try one thing after the other."""
@@ -122,14 +168,17 @@ class _Probe:
         yield Check(name="a write changes the ETag", passed=self._changed(stale))
         yield Check(name="a write that names a stale ETag is refused", passed=not self._takes(b"stale", stale))
         yield Check(name="a write that names an ETag creates nothing", passed=not self._takes(b"none", stale, "-none"))
-        yield Check(
-            name=f"of {RACERS} writers at once that name one ETag, one wins",
-            passed=self._one_wins(lambda _: (self._key, self._etag())),
-        )
-        yield Check(
-            name=f"of {RACERS} writers at once that create one object, one wins",
-            passed=self._one_wins(lambda number: (f"{self._key}-race-{number}", None)),
-        )
+        try:
+            yield Check(
+                name=f"of {RACERS} writers at once that name one ETag, one wins",
+                passed=self._one_wins(lambda _: (self._key, self._etag())),
+            )
+            yield Check(
+                name=f"of {RACERS} writers at once that create one object, one wins",
+                passed=self._one_wins(lambda number: (f"{self._key}-race-{number}", None)),
+            )
+        except _NoThreadsError:
+            self.raced = False
 
     def clean_up(self, tries: int) -> None:
         """Remove the scratch objects; who may not delete leaves a few bytes behind."""
@@ -190,24 +239,15 @@ class _Probe:
         return not winners or (there is not None and winners == [there.body])
 
     def _winners(self, number: int, key: str, replacing: Replacing) -> list[bytes]:
-        barrier = threading.Barrier(RACERS, timeout=START_SECONDS)
-
         def run(racer: int) -> bytes | None:
             body = f"round {number} racer {racer}".encode()
-            barrier.wait()
             try:
                 self._store.write(key, body, replacing=replacing)
             except (Conflict, Unanswered):
                 return None
             return body
 
-        try:
-            with ThreadPoolExecutor(RACERS) as pool:
-                return [body for body in pool.map(run, range(RACERS)) if body is not None]
-        except RuntimeError as error:  # threads that could not be started, and those that waited for them
-            raise StoreError(
-                f"the store could not be examined: {RACERS} threads are needed at once ({error})"
-            ) from error
+        return [body for body in _at_once(run) if body is not None]
 
     def _there(self, key: str) -> Stored | None:
         found: list[Stored | None] = []
