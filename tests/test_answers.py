@@ -172,7 +172,7 @@ class TestDenials:
     def test_a_plain_denial_names_the_permission(self, aws: Scripted) -> None:
         """It is what is missing most of the time, and the words say if not."""
         error = denial(aws, "AccessDenied", "Access Denied")
-        assert "s3://raw/k: access denied; allow s3:PutObject on it (Access Denied)" == str(error)
+        assert "s3://raw/k: access denied; allow s3:PutObject on it (AccessDenied: Access Denied)" == str(error)
 
     @pytest.mark.parametrize("operation", ["put_object", "get_object"])
     def test_the_key_that_encrypts_may_be_what_denies(self, aws: Scripted, operation: str) -> None:

@@ -581,7 +581,9 @@ class TestDeletingMany:
         """With the permission that is missing, as if it had been asked for alone."""
         error = refusal(lambda: self.refused(aws, "AccessDenied"))
         assert DeniedError is type(error)
-        allow = "s3://raw/key-AccessDenied: access denied; allow s3:DeleteObject on it (said by the store)"
+        allow = (
+            "s3://raw/key-AccessDenied: access denied; allow s3:DeleteObject on it (AccessDenied: said by the store)"
+        )
         assert allow == str(error)
 
     def test_any_other_refusal_is_told_in_the_words_of_the_store(self, aws: Scripted) -> None:

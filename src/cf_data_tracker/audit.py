@@ -162,7 +162,7 @@ def audit(
 
 def waiting(connection: Connection, schema: str) -> Waiting | None:
     """Return what waits in the inbox of a schema's document; see `Tracker.waiting`."""
-    listing = _Listing(connection, lambda _: None)
+    listing = Listing(connection, lambda _: None)
     try:
         written = [one.modified for one in listing.of(inbox_prefix(raw_key(schema)))]
     except DeniedError:
@@ -175,7 +175,7 @@ class _Auditor:
         self._connection = connection
         self._schema = schema
         self._deep = deep
-        self._listing = _Listing(connection, on_progress or (lambda _: None))
+        self._listing = Listing(connection, on_progress)
         self._home = connection.store.location("")
         self._raw = Target(key=raw_key(schema), parse=raw_document)
 
@@ -288,12 +288,12 @@ class _Auditor:
         return other_content(doubt.version, location, doubt.found, f"their SHA-256 is {digest.hex()}, not {sha256}")
 
 
-class _Listing:
+class Listing:
     """Objects of the bucket, page by page, in the order of their keys."""
 
-    def __init__(self, connection: Connection, on_progress: OnProgress) -> None:
+    def __init__(self, connection: Connection, on_progress: OnProgress | None = None) -> None:
         self._connection = connection
-        self._on_progress = on_progress
+        self._on_progress = on_progress or (lambda _: None)
 
     def of(self, prefix: str) -> Iterator[Listed]:
         """Yield all objects under a prefix."""

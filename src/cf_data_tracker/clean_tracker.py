@@ -12,11 +12,12 @@ from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from cf_data_tracker.audit import Listing
 from cf_data_tracker.clean import CleanTracker
 from cf_data_tracker.connection import Connection
 from cf_data_tracker.document import Document, clean_document, older_clean_document, table_name_of, version_of
 from cf_data_tracker.engine.commit import Target
-from cf_data_tracker.errors import NotTrackedError, StoreError, TrackerError
+from cf_data_tracker.errors import NotTrackedError, TrackerError
 from cf_data_tracker.model import FileVersion
 from cf_data_tracker.names import check_count, check_schema, check_text, clean_key, older_clean_key, plain
 from cf_data_tracker.settings import Access, clean_access, environment
@@ -231,21 +232,14 @@ def delete_parquet_files_boto3(bucket_name: str, prefix: str, s3_client: "S3Clie
     """
     prefix, bucket_name = check_text("prefix", prefix), check_text("bucket", bucket_name)
     connection = _connection(bucket_name, s3_client)
-    for key in _keys(s3_client, bucket_name, prefix):
+    keys = [found.key for found in Listing(connection).of(prefix)]
+    for key in keys:
         if key.endswith(".parquet") and _belongs_to(key, prefix):
             connection.delete(key)
 
 
 def _belongs_to(key: str, prefix: str) -> bool:
     return key in (prefix, f"{prefix}.parquet") or key.startswith(f"{prefix.rstrip('/')}/")
-
-
-def _keys(client: "S3Client", bucket: str, prefix: str) -> list[str]:
-    pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
-    try:
-        return [entry["Key"] for page in pages for entry in page.get("Contents", ())]
-    except Exception as error:  # what botocore raises has no base in common
-        raise StoreError(f"s3://{bucket}/{prefix} cannot be listed: {error}") from error
 
 
 def _connection(bucket: str, client: "S3Client | None" = None) -> Connection:

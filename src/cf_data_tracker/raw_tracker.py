@@ -7,20 +7,20 @@ else in this library goes through. Settings come from the environment and `.env`
 
 from copy import deepcopy
 from functools import lru_cache
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, cast
 
 from cf_data_tracker.connection import Connection
 from cf_data_tracker.document import TABLE_KEYS, Document
-from cf_data_tracker.errors import StoreError, TrackerError
-from cf_data_tracker.forks import unforked
+from cf_data_tracker.errors import TrackerError
 from cf_data_tracker.model import Recorded
 from cf_data_tracker.names import check_text, plain, raw_key
 from cf_data_tracker.settings import Access, environment, raw_access, raw_bucket
-from cf_data_tracker.store import Unanswered
 from cf_data_tracker.tracker import Tracker
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
+
+    from cf_data_tracker.stores.objects import S3Objects
 
 __all__ = [
     "add_file_version",
@@ -224,17 +224,9 @@ def upload_to_s3(file_path: str, bucket_name: str, s3_key: str) -> None:
         InvalidNameError: The bucket or the key is no text.
         StoreError: The store refused, or did not answer.
     """
-    access = raw_access(environment(), check_text("bucket_name", bucket_name))
-    with unforked():
-        from cf_data_tracker.stores.s3 import open_client  # noqa: PLC0415 - it imports boto3, which takes a while
-
-        client = open_client(access)
-    connection = Connection(access, client=client)
+    connection = _opened(raw_access(environment(), check_text("bucket_name", bucket_name)))
     key, path = check_text("s3_key", s3_key), plain(file_path)
-    try:
-        connection.asked(lambda _store: _upload_once(client, path, access.bucket, key), key)
-    finally:
-        client.close()
+    connection.about("upload", lambda objects: cast("S3Objects", objects).overwrite(key, path), key)
 
 
 def write_version_file(schema_name: str, version_data: Document) -> NoReturn:  # noqa: ARG001 - the earlier signature
@@ -262,27 +254,11 @@ def _refuse(name: str) -> NoReturn:
     )
 
 
-@lru_cache(maxsize=8)
 def _tracker(access: Access) -> Tracker:
+    return Tracker.over(_opened(access))
+
+
+@lru_cache(maxsize=8)
+def _opened(access: Access) -> Connection:
     # One for each set of settings, for as long as the process lives: threads share its connections and its turns.
-    return Tracker.over(Connection(access))
-
-
-def _upload_once(client: "S3Client", file_path: str, bucket: str, key: str) -> None:
-    try:
-        client.upload_file(file_path, bucket, key)
-    except OSError:
-        raise
-    except Exception as error:  # what boto3 and botocore raise here has no base in common
-        what = f"{file_path} was not uploaded to s3://{bucket}/{key}: {error}"
-        status = _status(error)
-        if 300 <= status < 500:  # noqa: PLR2004 - HTTP's classes: redirected or refused
-            raise StoreError(what) from error
-        raise Unanswered(what, sent=status > 0, slow=status == 503) from error  # noqa: PLR2004 - S3 asks for fewer
-
-
-def _status(error: Exception) -> int:
-    # boto3 wraps the store's answer in an error of its own, which tells no more than its text.
-    answer = getattr(error.__context__, "response", {})
-    status: int = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    return status
+    return Connection(access)

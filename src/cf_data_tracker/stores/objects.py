@@ -20,6 +20,7 @@ from contextlib import closing, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, Protocol, TypeVar, cast
 
+from boto3.exceptions import S3UploadFailedError
 from boto3.s3.transfer import TransferConfig, create_transfer_manager
 from s3transfer.subscribers import BaseSubscriber
 
@@ -44,6 +45,7 @@ from cf_data_tracker.stores.s3 import (
     SILENT,
     MalformedAnswer,
     S3Store,
+    digest,
     etag_in,
     is_missing,
     is_precondition_failed,
@@ -131,7 +133,7 @@ class S3Objects:
         return run_without_deadline(partial(self._sha256, key))
 
     def _sha256(self, key: str) -> bytes | None:
-        digest = hashlib.sha256()
+        sha256 = hashlib.sha256()
         with self._store.asking(GET, key, denied=ReadDeniedError) as client:
             try:
                 answer = client.get_object(Bucket=self._bucket, Key=key)
@@ -143,8 +145,8 @@ class S3Objects:
             with closing(answer["Body"]) as body:
                 etag_in(answer, "a read")
                 while chunk := body.read(CHUNK):
-                    digest.update(chunk)
-        return digest.digest()
+                    sha256.update(chunk)
+        return sha256.digest()
 
     def create(self, key: str, content: Content, progress: Progress) -> str | None:
         """PUT the object, in parts if it is large, under `If-None-Match: *`."""
@@ -166,6 +168,22 @@ class S3Objects:
             raise Unanswered(f"{self.location(key)} was put there, and is not there")
         # Anything but our own note is for the caller to compare, as an object that was there before.
         return there.etag if (there.size, there.sha256) == (content.size, content.sha256.hex()) else None
+
+    def overwrite(self, key: str, path: str) -> None:
+        """PUT a local file in place of what stands there, in parts if it is large, as the earlier package did.
+
+        Raises:
+            OSError: The local file cannot be read.
+        """
+        with open(path, "rb"):  # noqa: PTH123 - boto3 takes text; it is read there, and this finds out whether it can be
+            run_without_deadline(partial(self._overwrite, key, path))
+
+    def _overwrite(self, key: str, path: str) -> None:
+        with self._store.asking(PUT, key) as client:
+            try:
+                client.upload_file(path, self._bucket, key, Config=TransferConfig(use_threads=False))
+            except S3UploadFailedError as error:  # it tells no more than the text of what is behind it
+                raise error.__context__ or error from None
 
     def page(self, prefix: str, *, after: str = "") -> Page:
         """LIST up to 1,000 objects."""
@@ -342,8 +360,8 @@ class S3Objects:
         where: Any = {"Bucket": self._bucket, "Key": key}
         try:
             with self._store.asking(PUT, key):
-                client.put_object(**where, Body=b"")
-                upload: Any = {**where, "UploadId": client.create_multipart_upload(**where)["UploadId"]}
+                client.put_object(**where, Body=b"", **digest(client, b""))
+                upload: Any = {**where, **_only(client.create_multipart_upload(**where), "UploadId")}
             try:
                 return self._refuses(client, upload)
             finally:
@@ -357,8 +375,8 @@ class S3Objects:
 
     def _refuses(self, client: "S3Client", upload: Any) -> bool:  # noqa: ANN401 - boto3's parameters
         with self._store.asking(PUT, upload["Key"]):
-            etag = client.upload_part(**upload, PartNumber=1, Body=b"part")["ETag"]
-        parts: Any = {"Parts": [{"PartNumber": 1, "ETag": etag}]}
+            part = client.upload_part(**upload, PartNumber=1, Body=b"part", **digest(client, b"part"))
+            parts: Any = {"Parts": [{"PartNumber": 1, **_only(part, "ETag")}]}
         try:
             with self._store.asking(PUT, upload["Key"]):
                 client.complete_multipart_upload(**upload, MultipartUpload=parts, IfNoneMatch="*")
@@ -386,14 +404,17 @@ class _CreateOnly:
 
     def put_object(self, **params: Any) -> object:  # noqa: ANN401 - boto3's to check
         """PUT where nothing is."""
-        return self._client.put_object(**params, IfNoneMatch="*", **_digest(self._client, self._content))
+        with self._store.asking(PUT, params["Key"]):
+            return self._client.put_object(**params, IfNoneMatch="*", **_digest(self._client, self._content))
 
     def create_multipart_upload(self, **params: Any) -> object:  # noqa: ANN401 - boto3's to check
         """Begin, again if there is no answer: what was begun and is not known of is for the lifecycle rule."""
 
         def once() -> object:
             with self._store.asking(PUT, params["Key"]):
-                return self._client.create_multipart_upload(**params)
+                answer = self._client.create_multipart_upload(**params)
+                _only(answer, "UploadId")
+                return answer
 
         return self._patiently(once)
 
@@ -406,7 +427,9 @@ class _CreateOnly:
             Body.seek(0)
             try:
                 with self._store.asking(PUT, params["Key"]):
-                    return self._client.upload_part(Body=Body, **params)
+                    answer = self._client.upload_part(Body=Body, **params)
+                    _only(answer, "ETag")
+                    return answer
             except Unanswered as signal:  # boto3 makes one of whatever is raised while it sends
                 raise self._told.failed or signal from None
 
@@ -414,7 +437,13 @@ class _CreateOnly:
 
     def complete_multipart_upload(self, **params: Any) -> object:  # noqa: ANN401 - boto3's to check
         """Put the parts together where nothing is."""
-        return self._client.complete_multipart_upload(**params, IfNoneMatch="*")
+        with self._store.asking(PUT, params["Key"]):
+            return self._client.complete_multipart_upload(**params, IfNoneMatch="*")
+
+    def abort_multipart_upload(self, **params: Any) -> object:  # noqa: ANN401 - boto3's to check
+        """Give up what was begun."""
+        with self._store.asking(PUT, params["Key"]):
+            return self._client.abort_multipart_upload(**params)
 
 
 class _Told:
@@ -469,6 +498,10 @@ def _cause(error: BaseException) -> BaseException:
     while inner is not None and not isinstance(inner, LocalFileError):
         inner = inner.__context__
     return inner or error
+
+
+def _only(answer: Mapping[str, Any], name: str) -> dict[str, Any]:
+    return {name: needed(answer, name, "an upload in parts")}
 
 
 def _metadata(content: Content) -> Mapping[str, str]:

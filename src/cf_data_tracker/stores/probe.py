@@ -13,7 +13,9 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import suppress
+from contextvars import copy_context
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from cf_data_tracker.errors import DocumentVanishedError, ReadDeniedError, StoreError, TrackerError
@@ -107,7 +109,7 @@ class _NoThreadsError(Exception):
     """A thread could not be started."""
 
 
-def _at_once(run: Callable[[int], bytes | None]) -> list[bytes | None]:
+def _at_once(compete: Callable[[int], bytes | None]) -> list[bytes | None]:
     """Run all racers at one moment, and return their results.
 
     An executor would not do: it takes no more tasks once the main thread has ended.
@@ -123,11 +125,12 @@ def _at_once(run: Callable[[int], bytes | None]) -> list[bytes | None]:
         if called_off.is_set():
             return
         try:
-            results[racer].set_result(run(racer))
+            results[racer].set_result(compete(racer))
         except BaseException as error:  # noqa: BLE001 - it is raised where the result is asked for
             results[racer].set_exception(error)
 
-    threads = [threading.Thread(target=race, args=(racer,), name="cf-data-tracker-probe") for racer in range(RACERS)]
+    runs = [partial(copy_context().run, race, racer) for racer in range(RACERS)]  # each with the call's deadline
+    threads = [threading.Thread(target=run, name="cf-data-tracker-probe") for run in runs]
     started: list[threading.Thread] = []
     try:
         for thread in threads:

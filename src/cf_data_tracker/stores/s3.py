@@ -548,7 +548,7 @@ def _denial(error: ClientError, location: str, action: str, words: str, denied: 
     if "explicit deny" in lowered or "object lock" in lowered:
         return denied(f"{location}: access denied, and not for want of a permission ({said})")
     hint = HIDDEN if denied is ReadDeniedError else ""
-    return denied(f"{location}: access denied; allow {action} on it{hint}{_in_brackets(words)}")
+    return denied(f"{location}: access denied; allow {action} on it{hint}{_in_brackets(words and said)}")
 
 
 def _page(error: ClientError) -> str:
