@@ -7,7 +7,7 @@ from typing import Final
 
 import pytest
 
-from cf_data_tracker.errors import DeniedError, ReadDeniedError, StoreError
+from cf_data_tracker.errors import DeniedError, ReadDeniedError, RetainedError, StoreError
 from cf_data_tracker.store import ANYTHING, Content, Unanswered
 from cf_data_tracker.stores.objects import S3Objects
 from cf_data_tracker.stores.s3 import MAX_WORDS, S3Store
@@ -203,6 +203,21 @@ class TestDenials:
         assert isinstance(error, StoreError)
         assert not isinstance(error, ReadDeniedError)
         assert expected in str(error)
+        assert "; allow" not in str(error)
+
+    @pytest.mark.parametrize(
+        ("code", "status", "words"),
+        [
+            ("AccessDenied", 403, "Access Denied because object protected by object lock."),
+            ("InvalidRequest", 400, "Object is WORM protected and cannot be overwritten"),
+        ],
+    )
+    def test_a_retained_object_is_said_to_be_retained(self, aws: Scripted, code: str, status: int, words: str) -> None:
+        """No permission would delete it."""
+        aws.stubber.add_client_error("delete_object", code, words, status)
+        error = refusal(lambda: aws.store.erase("k", "v1"))
+        assert RetainedError is type(error)
+        assert "under a retention, and stays until it ends" in str(error)
         assert "; allow" not in str(error)
 
     def test_a_page_of_a_proxy_is_not_the_stores_denial(self) -> None:

@@ -20,7 +20,7 @@ from cf_data_tracker.engine import inbox as inbox_module
 from cf_data_tracker.engine.commit import Beside, Engine, Patience, Surroundings, at_once
 from cf_data_tracker.engine.inbox import FETCHED_AT_ONCE, PAGE, SWEPT_AT_ONCE, Inbox
 from cf_data_tracker.entries import Entry, carries_payload, sealed
-from cf_data_tracker.errors import DeniedError, ReadDeniedError, StoreError
+from cf_data_tracker.errors import DeniedError, ReadDeniedError, RetainedError, StoreError
 from cf_data_tracker.model import Recording
 from cf_data_tracker.names import aside_key, inbox_prefix, raw_key
 from cf_data_tracker.stats import Tally
@@ -474,6 +474,36 @@ class TestVersions:
         inbox.sweep(keys)
         assert keys[:1] == left_in(store)
         assert inbox.usable
+
+
+class Retaining(MemoryStore):
+    """A bucket that keeps its versions for a time, whoever asks (Object Lock with a default retention)."""
+
+    def __init__(self) -> None:
+        super().__init__(versioned=True)
+
+    def erase(self, key: str, version: str) -> None:
+        """Refuse: only a marker can be put over it."""
+        raise RetainedError(f"{key} ({version}): under a retention, and stays until it ends")
+
+
+class TestRetention:
+    """In a bucket that retains what is written, an entry cannot be erased."""
+
+    def test_a_retained_entry_is_hidden_and_said_to_be_retained(self, caplog: pytest.LogCaptureFixture) -> None:
+        """It is not listed again, the inbox stays in use, and that is said once."""
+        store = Retaining()
+        inbox = inbox_over(store)
+        for number in range(3):
+            key, body = inbox.seal([recording(f"{number}.zip")])
+            inbox.withdraw(key, inbox.publish(key, body))
+        other = publish(store, "other.zip")
+        inbox.sweep([other])
+        assert [] == left_in(store)
+        assert [] == inbox.waiting()
+        assert inbox.usable
+        assert 1 == caplog.text.count("an inbox entry is retained")
+        assert "s3:DeleteObjectVersion" not in caplog.text
 
 
 class TestBodies:

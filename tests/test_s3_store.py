@@ -29,6 +29,7 @@ from cf_data_tracker.errors import (
     DeniedError,
     DocumentVanishedError,
     ReadDeniedError,
+    RetainedError,
     StoreError,
     TrackerError,
     UnsafeStoreError,
@@ -641,6 +642,26 @@ class TestErasing:
         error = refusal(lambda: aws.store.erase("k", "v1"))
         assert DeniedError is type(error)
         assert "s3://raw/k: access denied; allow s3:DeleteObjectVersion on it" == str(error)
+
+    @pytest.mark.parametrize(
+        ("said", "expected"),
+        [
+            (
+                {"ObjectLockRetainUntilDate": datetime(2030, 1, 2, tzinfo=timezone.utc)},
+                "and stays until 2030-01-02 00:00:00 UTC",
+            ),
+            ({"ObjectLockLegalHoldStatus": "ON"}, "a legal hold, and stays until that is taken off"),
+        ],
+    )
+    def test_a_version_under_a_retention_is_said_to_be(
+        self, aws: Scripted, said: dict[str, Any], expected: str
+    ) -> None:
+        """A store that denies its deletion may say no more than that; the version itself tells."""
+        aws.stubber.add_client_error("delete_object", "AccessDenied", http_status_code=403)
+        aws.stubber.add_response("head_object", said, {"Bucket": "raw", "Key": "k", "VersionId": "v1"})
+        error = refusal(lambda: aws.store.erase("k", "v1"))
+        assert RetainedError is type(error)
+        assert f"s3://raw/k: under a retention, {expected}" == str(error)
 
     @pytest.mark.parametrize("code", ["NoSuchVersion", "NoSuchKey", "404"])
     def test_a_version_that_is_not_there_is_no_error(self, aws: Scripted, code: str) -> None:

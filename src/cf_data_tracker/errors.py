@@ -148,6 +148,10 @@ class DeniedError(StoreError):
     """The store answered 403: this caller may not do that. The message names the permission."""
 
 
+class RetainedError(DeniedError):
+    """The object is under a retention (Object Lock) and cannot be deleted before it ends. No permission would help."""
+
+
 class ReadDeniedError(DeniedError):
     """A read answered 403, as a missing key does where the caller may not list the bucket."""
 

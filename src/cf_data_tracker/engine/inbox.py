@@ -27,7 +27,7 @@ from cf_data_tracker.entries import (
     opened,
     sealed,
 )
-from cf_data_tracker.errors import StoreError
+from cf_data_tracker.errors import RetainedError, StoreError
 from cf_data_tracker.names import aside_key, inbox_prefix
 from cf_data_tracker.store import ANYTHING, Conflict, Stored, TooLarge, Unanswered
 
@@ -114,6 +114,7 @@ class Inbox(Generic[R]):
         self._doomed: dict[str, None] = {}  # keys to remove
         self._postponed: dict[str, tuple[float, float]] = {}  # until when, and for how many seconds
         self._removal = _Removal()
+        self._retained = False  # whether the bucket was seen to keep entries under a retention
         self._lock = threading.Lock()
 
     def seal(self, recordings: Iterable[R]) -> tuple[str, bytes]:
@@ -169,7 +170,7 @@ class Inbox(Generic[R]):
     def withdraw(self, key: str, version: str | None) -> None:
         """Delete one entry beside the caller's own work, and leave no marker; its version where that is known."""
         if version is not None:
-            self._beside(lambda: self._quietly(lambda: self._engine.store.erase(key, version)))
+            self._beside(lambda: self._quietly(partial(self._erase, key, version)))
         elif self.versioned:
             self.sweep([key])
         else:
@@ -192,7 +193,21 @@ class Inbox(Generic[R]):
     def _swept(self, key: str) -> None:
         stored = self._engine.store.read(key)
         if isinstance(stored, Stored) and stored.version is not None:
-            self._engine.store.erase(key, stored.version)
+            self._erase(key, stored.version)
+
+    def _erase(self, key: str, version: str) -> None:
+        """Delete a version for good, or hide it behind a marker while it is under a retention."""
+        try:
+            self._engine.store.erase(key, version)
+        except RetainedError as error:
+            if not self._retained:
+                self._retained = True
+                LOG.warning(
+                    "an inbox entry is retained: %s. So are all that are published here: they are hidden behind "
+                    "delete markers, and a lifecycle rule removes them once their retention has ended",
+                    error,
+                )
+            self._engine.store.delete(key)
 
     def _remove_doomed(self, removal: _Removal) -> None:
         try:

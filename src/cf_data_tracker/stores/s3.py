@@ -60,6 +60,7 @@ from cf_data_tracker.errors import (
     AnswerTooLargeError,
     DeniedError,
     ReadDeniedError,
+    RetainedError,
     StoreError,
     TrackerError,
     UnsafeStoreError,
@@ -143,6 +144,9 @@ CREDENTIALS: Final = (
 HOPELESS: Final = (*CREDENTIALS, ParamValidationError, RecursionError)
 NOT_MODIFIED, FORBIDDEN, CONFLICT, PRECONDITION_FAILED, TOO_MANY = 304, 403, 409, 412, 429
 SERVER_ERROR, NOT_IMPLEMENTED, SERVICE_UNAVAILABLE = 500, 501, 503
+RETAINED: Final = ("object lock", "worm protected")
+"""What a store says of an object under a retention: AWS and moto, MinIO."""
+
 HIDDEN: Final = ", and s3:ListBucket on the bucket, without which a missing object is answered so too"
 NOT_S3: Final = "is AWS_ENDPOINT_URL_S3 the address of an S3 store, or is a proxy in between?"
 MAX_WORDS: Final = 300
@@ -423,8 +427,25 @@ class S3Store:
             self._delete_many(keys)
 
     def erase(self, key: str, version: str) -> None:
-        """DELETE a version."""
-        self._delete(ERASE, {"Bucket": self._bucket, "Key": key, "VersionId": version})
+        """DELETE a version; of one that may not be deleted, find out whether it is under a retention."""
+        try:
+            self._delete(ERASE, {"Bucket": self._bucket, "Key": key, "VersionId": version})
+        except DeniedError as error:
+            if not isinstance(error, RetainedError) and (retention := self._retention(key, version)):
+                raise RetainedError(f"{self.location(key)}: under a retention, {retention}") from error
+            raise
+
+    def _retention(self, key: str, version: str) -> str:
+        """Return how a version is retained, as far as the store shows that."""
+        try:
+            with self.asking(GET, key) as client:
+                there = client.head_object(Bucket=self._bucket, Key=key, VersionId=version)
+        except (Unanswered, StoreError):
+            return ""
+        if "ObjectLockRetainUntilDate" in there:
+            return f"and stays until {there['ObjectLockRetainUntilDate']:%Y-%m-%d %H:%M:%S} UTC"
+        held = there.get("ObjectLockLegalHoldStatus") == "ON"
+        return "a legal hold, and stays until that is taken off" if held else ""
 
     def _delete(self, action: str, which: "Doomed") -> None:
         with self.asking(action, which["Key"]) as client:
@@ -473,6 +494,8 @@ class S3Store:
         if slow or code in UNKNOWN or (status >= SERVER_ERROR and code not in ADVICE):
             return Unanswered(f"answered {code or status}{_page(error)}", slow=slow)
         words = error.response.get("Error", {}).get("Message", "")
+        if action in (DELETE, ERASE) and any(sign in words.lower() for sign in RETAINED):
+            return RetainedError(f"{where}: under a retention, and stays until it ends{_in_brackets(words)}")
         if code in DENIED or (code not in ADVICE and status == FORBIDDEN):
             return _denial(error, self.location(key), action, words, denied)
         if code in ADVICE:
@@ -545,7 +568,7 @@ def _denial(error: ClientError, location: str, action: str, words: str, denied: 
         return denied(f"{location}: answered 403{_page(error)}")
     if "kms" in lowered:
         return DeniedError(f"{location}: access denied by the key that encrypts it ({said}): allow the use of that key")
-    if "explicit deny" in lowered or "object lock" in lowered:
+    if "explicit deny" in lowered:
         return denied(f"{location}: access denied, and not for want of a permission ({said})")
     hint = HIDDEN if denied is ReadDeniedError else ""
     return denied(f"{location}: access denied; allow {action} on it{hint}{_in_brackets(words and said)}")
