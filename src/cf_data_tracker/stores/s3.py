@@ -439,7 +439,7 @@ class S3Store:
         """Return how a version is retained, as far as the store shows that."""
         try:
             with self.asking(GET, key) as client:
-                there = client.head_object(Bucket=self._bucket, Key=key, VersionId=version)
+                there: Mapping[str, Any] = client.head_object(Bucket=self._bucket, Key=key, VersionId=version)
         except (Unanswered, StoreError):
             return ""
         if "ObjectLockRetainUntilDate" in there:
