@@ -247,7 +247,12 @@ class CleanModel:
         document: Plain | None = self._clean.look(worker)
         if document is not None and "carried_over" in document:
             return document
-        older = self._older.look(worker)
+        try:
+            older = self._older.look(worker)
+        except DocumentVanishedError:
+            if document is None:
+                raise
+            return document  # whoever removed the older one has the other to go by
         if older is None:
             return document
         document = document or {"schema_name": self._schema, "tables": {}}

@@ -199,9 +199,8 @@ def _listing(
     known = document.get("outdated_seen", {})
     kept = {file: known[file] for file in outdated if file in known and file not in anew}
     kept |= {one.file: {**_identity(one), "revision": revision} for one in seen}
-    fields = {"outdated": outdated, "outdated_seen": kept}
-    rest = {key: value for key, value in document.items() if key not in fields}
-    return {**rest, **{key: value for key, value in fields.items() if value}}
+    fields = {**document, "outdated": outdated, "outdated_seen": kept}  # where they stood, if they did
+    return {key: value for key, value in fields.items() if value or key not in ("outdated", "outdated_seen")}
 
 
 def _identity(seen: Seen) -> Document:
