@@ -1422,6 +1422,19 @@ class TestSlowDown:
         worker.record("b")
         assert pytest.approx(0.3 * 900 * TUNING.brake_each) == worker.waits[0]
 
+    def test_a_short_call_publishes_all_the_same(self) -> None:
+        """A worker that was throttled waits a part of the time that a call has, and not beyond its end."""
+        world = begun()
+        slowed = FatefulStore(world, publishes=[Fate.SLOW_DOWN] * 14)
+        worker = Worker(world, slowed, tuning=PUSHY, patience=Patience(seconds=1.0))
+        with pytest.raises((StoreError, OutcomeUnknownError)):
+            worker.record("a")
+        slowed._fates["publish"].clear()  # noqa: SLF001 - the store behaves again
+        worker.waits.clear()
+        worker.record("b")
+        assert 0.25 >= worker.waits[0] > 0.1
+        assert "b" in world.files
+
     def test_it_recovers(self) -> None:
         """Each publishing that is answered at once shortens the wait, until there is none."""
         world = begun()

@@ -32,6 +32,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Generic, NoReturn, Protocol, TypeVar, cast
 
+from cf_data_tracker.deadline import deadline
 from cf_data_tracker.document import Document, recorded_since
 from cf_data_tracker.engine.commit import Commit, Engine, Rule, Snapshot, Target, Waiting
 from cf_data_tracker.engine.inbox import Inbox
@@ -310,7 +311,7 @@ class _Combined(Commit[Sequence[T]], Generic[R, T]):
     def _publish(self) -> Sequence[T]:
         if not self._braked and self._standing.brake > self._standing.pace:
             self._braked = True
-            raise Waiting(self._standing.brake * self._around())
+            raise Waiting(self._in_time(self._standing.brake * self._around()))
         began = self._clock()
         try:
             key, body = self._inbox.seal(self._recordings)
@@ -446,7 +447,11 @@ class _Combined(Commit[Sequence[T]], Generic[R, T]):
         tuning, standing = self._tuning, self._standing
         brake = max(tuning.brake_each * self._inbox.crowd, standing.brake * tuning.brake_growth + tuning.brake)
         standing.brake = min(tuning.brake_longest, brake)
-        return max(2 * standing.pace, 0.3 * standing.brake) * self._around()
+        return self._in_time(max(2 * standing.pace, 0.3 * standing.brake) * self._around())
+
+    def _in_time(self, seconds: float) -> float:
+        """Return a wait of a throttled worker, cut to a quarter of the time left: else a short call never publishes."""
+        return min(seconds, max(0.0, deadline() - self._clock()) / 4)
 
     def _paced(self, began: float) -> None:
         standing = self._standing
