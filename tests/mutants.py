@@ -1258,12 +1258,12 @@ MUTANTS: Final = (
         ),
         (
             "a document that may not be read is taken for none",
-            "                if is_missing(error) and not _page(error):\n",
-            "                if is_missing(error) or _code(error) in DENIED:\n",
+            "                    return DELETED\n                if is_missing(error):\n",
+            "                    return DELETED\n                if is_missing(error) or _code(error) in DENIED:\n",
         ),
         (
             "a 409 is said to be certain",
-            'certain=code == "PreconditionFailed" or status == PRECONDITION_FAILED)',
+            "certain=is_precondition_failed(error))",
             "certain=True)",
         ),
         often=True,

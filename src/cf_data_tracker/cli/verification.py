@@ -35,7 +35,7 @@ class Verified:
         file_names: How many file names.
         versions: How many versions.
         findings: What is wrong, one sentence each.
-        waiting: What waits in the document's inbox; `None` where that may not be listed.
+        waiting: What waits in the document's inbox; `None` where that may not be listed. JSON has it if something does.
     """
 
     schema: str
@@ -71,7 +71,9 @@ def verify(  # noqa: PLR0913 - one parameter an option
     past = _walked(tracker, schema) if history else None
     verified = dataclasses.replace(_looked_at(tracker, schema, past), waiting=tracker.waiting(schema))
     if as_json:
-        say_json(verified if past is None else {**dataclasses.asdict(verified), "history": past})
+        found = {name: value for name, value in dataclasses.asdict(verified).items() if name != "waiting"}
+        waits = verified.waiting is not None and verified.waiting.entries
+        say_json(found | ({"waiting": verified.waiting} if waits else {}) | ({} if past is None else {"history": past}))
     else:
         _say(verified, past)
     if verified.findings or (past is not None and past.findings):

@@ -45,6 +45,7 @@ from cf_data_tracker.stores.s3 import (
     SILENT,
     MalformedAnswer,
     S3Store,
+    check_deleted,
     digest,
     etag_in,
     is_missing,
@@ -256,7 +257,8 @@ class S3Objects:
     def _delete_if_match(self, key: str, etag: str) -> bool:
         with self._store.asking(DELETE, key) as client:
             try:
-                client.delete_object(Bucket=self._bucket, Key=key, IfMatch=f'"{etag}"')
+                answer = client.delete_object(Bucket=self._bucket, Key=key, IfMatch=f'"{etag}"')
+                check_deleted(answer)
             except client.exceptions.ClientError as error:
                 if is_precondition_failed(error):
                     return False
@@ -333,9 +335,10 @@ class S3Objects:
                 try:
                     with create_transfer_manager(sender, config) as manager:
                         manager.upload(file, self._bucket, key, extra, [_Subscriber(told)]).result()
-                except Exception as error:
+                except Exception as error:  # noqa: BLE001 - its cause is raised
                     told.take_back()
-                    raise told.failed or _cause(error) from error
+                    cause = told.failed or _cause(error)
+                    raise cause from None if cause is error else error
 
             try:
                 send(threads=True)
@@ -404,19 +407,13 @@ class _CreateOnly:
 
     def put_object(self, **params: Any) -> object:  # noqa: ANN401 - boto3's to check
         """PUT where nothing is."""
-        with self._store.asking(PUT, params["Key"]):
-            return self._client.put_object(**params, IfNoneMatch="*", **_digest(self._client, self._content))
+        digest = _digest(self._client, self._content)
+        return self._sent(params["Key"], lambda: self._client.put_object(**params, IfNoneMatch="*", **digest))
 
     def create_multipart_upload(self, **params: Any) -> object:  # noqa: ANN401 - boto3's to check
         """Begin, again if there is no answer: what was begun and is not known of is for the lifecycle rule."""
-
-        def once() -> object:
-            with self._store.asking(PUT, params["Key"]):
-                answer = self._client.create_multipart_upload(**params)
-                _only(answer, "UploadId")
-                return answer
-
-        return self._patiently(once)
+        begin = partial(self._client.create_multipart_upload, **params)
+        return self._patiently(partial(self._sent, params["Key"], begin, "UploadId"))
 
     def upload_part(self, *, Body: BinaryIO, **params: Any) -> object:  # noqa: ANN401, N803 - boto3's
         """PUT a part, again if there is no answer: two of one number are one."""
@@ -425,25 +422,29 @@ class _CreateOnly:
 
         def once() -> object:
             Body.seek(0)
-            try:
-                with self._store.asking(PUT, params["Key"]):
-                    answer = self._client.upload_part(Body=Body, **params)
-                    _only(answer, "ETag")
-                    return answer
-            except Unanswered as signal:  # boto3 makes one of whatever is raised while it sends
-                raise self._told.failed or signal from None
+            return self._sent(params["Key"], partial(self._client.upload_part, Body=Body, **params), "ETag")
 
         return self._patiently(once)
 
     def complete_multipart_upload(self, **params: Any) -> object:  # noqa: ANN401 - boto3's to check
         """Put the parts together where nothing is."""
-        with self._store.asking(PUT, params["Key"]):
-            return self._client.complete_multipart_upload(**params, IfNoneMatch="*")
+        complete = partial(self._client.complete_multipart_upload, **params, IfNoneMatch="*")
+        return self._sent(params["Key"], complete)
 
     def abort_multipart_upload(self, **params: Any) -> object:  # noqa: ANN401 - boto3's to check
         """Give up what was begun."""
-        with self._store.asking(PUT, params["Key"]):
-            return self._client.abort_multipart_upload(**params)
+        return self._sent(params["Key"], partial(self._client.abort_multipart_upload, **params))
+
+    def _sent(self, key: str, send: Callable[[], Any], element: str = "") -> object:
+        """Return the answer to a request, which has this element, if one is named."""
+        try:
+            with self._store.asking(PUT, key):
+                answer = send()
+                if element:
+                    needed(answer, element, "an upload in parts")
+                return cast("object", answer)
+        except Unanswered as signal:  # boto3 makes one of whatever a callback raises while it sends
+            raise self._told.failed or signal from None
 
 
 class _Told:

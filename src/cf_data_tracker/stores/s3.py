@@ -142,7 +142,7 @@ CREDENTIALS: Final = (
     TokenRetrievalError,
 )
 HOPELESS: Final = (*CREDENTIALS, ParamValidationError, RecursionError)
-NOT_MODIFIED, FORBIDDEN, CONFLICT, PRECONDITION_FAILED, TOO_MANY = 304, 403, 409, 412, 429
+NO_CONTENT, NOT_MODIFIED, FORBIDDEN, CONFLICT, PRECONDITION_FAILED, TOO_MANY = 204, 304, 403, 409, 412, 429
 SERVER_ERROR, NOT_IMPLEMENTED, SERVICE_UNAVAILABLE = 500, 501, 503
 RETAINED: Final = ("object lock", "worm protected")
 """What a store says of an object under a retention: AWS and moto, MinIO."""
@@ -333,6 +333,7 @@ class S3Store:
                 if foreign is not None:
                     self._broken = True
                     raise foreign from None
+                getattr(error, "kwargs", {}).pop("request", None)  # its headers have the session token in them
                 raise self._silence(error, action, key, request) from error
             except BaseException:
                 self._broken = True
@@ -450,7 +451,11 @@ class S3Store:
     def _delete(self, action: str, which: "Doomed") -> None:
         with self.asking(action, which["Key"]) as client:
             try:
-                client.delete_object(**which)
+                answer = client.delete_object(**which)
+                if "html" in _headers(answer).get(
+                    "content-type", ""
+                ):  # a DELETE is answered with 204, and nothing else
+                    check_deleted(answer)
             except ClientError as error:
                 if not is_missing(error):  # some stores answer 404 where S3 answers 204
                     raise
@@ -459,9 +464,8 @@ class S3Store:
         doomed: Delete = {"Objects": [{"Key": key} for key in keys], "Quiet": True}
         with self.asking(DELETE, keys[0]) as client:
             answer = client.delete_objects(Bucket=self._bucket, Delete=doomed)
-            headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
             _check_whole(answer, "a deletion")
-            if headers.get("content-length") == "0":  # S3 answers with a DeleteResult, if only an empty one
+            if _headers(answer).get("content-length") == "0":  # S3 answers with a DeleteResult, if only an empty one
                 raise MalformedAnswer("the answer to a deletion is empty")
         for refused in answer.get("Errors", ()):  # the request was answered 200; each key has its own answer
             if refused.get("Code") not in MISSING:
@@ -576,7 +580,7 @@ def _denial(error: ClientError, location: str, action: str, words: str, denied: 
 
 def _page(error: ClientError) -> str:
     """Return what to add where the answer is a page of HTML without a code of S3's; else nothing."""
-    headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    headers = _headers(error.response)
     is_html = "html" in headers.get("content-type", "") and headers.get("content-length") != "0"  # as moto's HEAD
     is_page = is_html and not _code(error).strip("0123456789")
     return f" by a page of HTML, which is not S3's: {NOT_S3}" if is_page else ""
@@ -624,9 +628,25 @@ def etag_in(answer: "Mapping[str, Any]", to: str) -> str:
 
 def _check_whole(answer: "Mapping[str, Any]", to: str) -> None:
     # A head that breaks off is taken for a whole one by http.client; that of every answer of S3 says how it ends.
-    headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    headers = _headers(answer)
     if headers and not {"content-length", "transfer-encoding"} & set(headers):
         raise MalformedAnswer(f"the answer to {to} is cut off")
+
+
+def check_deleted(answer: "Mapping[str, Any]") -> None:
+    """Check that the answer to a DELETE says that it was done: 204, as S3's always is.
+
+    Raises:
+        MalformedAnswer: It is another one.
+    """
+    status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", NO_CONTENT)
+    if status != NO_CONTENT:
+        raise MalformedAnswer(f"a deletion was answered {status}, not {NO_CONTENT}")
+
+
+def _headers(answer: "Mapping[str, Any]") -> "Mapping[str, str]":
+    headers: Mapping[str, str] = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    return headers
 
 
 def digest(client: "S3Client", body: bytes) -> dict[str, Any]:
@@ -674,8 +694,7 @@ def is_precondition_failed(error: ClientError) -> bool:
 
 def _is_deleted(error: ClientError) -> bool:
     """Return whether a store says that the newest version of an object is a delete marker."""
-    headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
-    return headers.get("x-amz-delete-marker") == "true"
+    return _headers(error.response).get("x-amz-delete-marker") == "true"
 
 
 def _status(error: ClientError) -> int:
