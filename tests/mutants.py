@@ -1258,8 +1258,8 @@ MUTANTS: Final = (
         ),
         (
             "a document that may not be read is taken for none",
-            "                    return DELETED\n                if is_missing(error):\n",
-            "                    return DELETED\n                if is_missing(error) or _code(error) in DENIED:\n",
+            "return DELETED\n                    if is_missing(error):\n",
+            "return DELETED\n                    if is_missing(error) or _code(error) in DENIED:\n",
         ),
         (
             "a 409 is said to be certain",

@@ -46,6 +46,7 @@ from cf_data_tracker.stores.s3 import (
     MalformedAnswer,
     S3Store,
     check_deleted,
+    check_whole,
     digest,
     etag_in,
     is_missing,
@@ -145,6 +146,7 @@ class S3Objects:
             expect(math.inf)
             with closing(answer["Body"]) as body:
                 etag_in(answer, "a read")
+                check_whole(answer)
                 while chunk := body.read(CHUNK):
                     sha256.update(chunk)
         return sha256.digest()
@@ -316,7 +318,8 @@ class S3Objects:
             return etag_in(answer, "a write").strip('"')
 
     def _transfer(self, key: str, content: Content, progress: Progress) -> None:
-        with self._one_large, self._store.asking(PUT, key) as client, content.opened() as file:
+        client = self._store.client
+        with self._one_large, content.opened() as file:
             in_parts = self._known_to_keep_parts_out(client)
             if not in_parts and content.size > MAX_SINGLE_PUT:
                 raise TooLargeError(

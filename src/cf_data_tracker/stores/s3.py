@@ -297,8 +297,8 @@ class S3Store:
 
     @property
     def client(self) -> "S3Client":
-        """The boto3 client."""
-        return self._client
+        """The boto3 client, another one if an exception has gone through the last."""
+        return self._usable_client()
 
     def location(self, key: str) -> str:
         """Return the S3 URL of a key."""
@@ -375,6 +375,7 @@ class S3Store:
         """
         with closing(answer["Body"]) as body:  # as a context itself it gives the bare socket, which checks nothing
             etag_in(answer, "a read")
+            check_whole(answer)
             if answer.get("ContentLength", 0) > at_most:
                 raise AnswerTooLargeError(_too_large(self.location(key), at_most))
             expect(at_most)
@@ -464,9 +465,9 @@ class S3Store:
         doomed: Delete = {"Objects": [{"Key": key} for key in keys], "Quiet": True}
         with self.asking(DELETE, keys[0]) as client:
             answer = client.delete_objects(Bucket=self._bucket, Delete=doomed)
-            _check_whole(answer, "a deletion")
-            if _headers(answer).get("content-length") == "0":  # S3 answers with a DeleteResult, if only an empty one
-                raise MalformedAnswer("the answer to a deletion is empty")
+            headers = _headers(answer)  # S3 answers with a DeleteResult, if only an empty one
+            if headers and (headers.get("content-length") == "0" or "xml" not in headers.get("content-type", "")):
+                raise MalformedAnswer("the answer to a deletion is none of S3's")
         for refused in answer.get("Errors", ()):  # the request was answered 200; each key has its own answer
             if refused.get("Code") not in MISSING:
                 raise self._meaning(_refusal(refused), DELETE, refused.get("Key", keys[0]))
@@ -617,20 +618,23 @@ def etag_in(answer: "Mapping[str, Any]", to: str) -> str:
     """Return the ETag of an answer, as received.
 
     Raises:
-        MalformedAnswer: It has none, or something else; or it is cut off, so that its length is not known.
+        MalformedAnswer: It has none, or something else.
     """
     etag: str = needed(answer, "ETag", to)
     if len(etag) > MAX_ETAG or not etag.isascii() or not etag.isprintable() or not etag.strip('"'):
         raise MalformedAnswer(f"the answer to {to} has an ETag that is none")
-    _check_whole(answer, to)
     return etag
 
 
-def _check_whole(answer: "Mapping[str, Any]", to: str) -> None:
-    # A head that breaks off is taken for a whole one by http.client; that of every answer of S3 says how it ends.
+def check_whole(answer: "Mapping[str, Any]") -> None:
+    """Check that the head of an answer with content is whole: http.client takes one that breaks off for a whole one.
+
+    Raises:
+        MalformedAnswer: It does not say how the content ends, as each of S3's does.
+    """
     headers = _headers(answer)
     if headers and not {"content-length", "transfer-encoding"} & set(headers):
-        raise MalformedAnswer(f"the answer to {to} is cut off")
+        raise MalformedAnswer("the answer to a read is cut off")
 
 
 def check_deleted(answer: "Mapping[str, Any]") -> None:
