@@ -1,10 +1,8 @@
 """Group commit: threads that record into one document share commits, and nobody pays for another's misfortune."""
 
 import json
-import linecache
 import random
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -12,7 +10,6 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import count
 from queue import SimpleQueue
-from types import FrameType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import pytest
@@ -37,6 +34,7 @@ from cf_data_tracker.store import Replacing, Written
 from cf_data_tracker.stores.memory import MemoryStore
 from cf_data_tracker.tracker import Tracker
 from conftest import connection_to
+from interrupting import raised_at
 from servers.server import Server
 
 if TYPE_CHECKING:
@@ -627,7 +625,7 @@ class TestInterrupts:
             scene = Scene(pool, Commits(held=True))
             others = [] if role == "alone" else [scene.leads("a")]
             others += [scene.comes("b")] if role == "is carried" else []
-            ours = scene.comes("ours", how=partial(interrupted_at, step))
+            ours = scene.comes("ours", how=partial(interrupted, step))
             others += [scene.comes("c")] if role == "leads" else []
             scene.commits.let_go()
             wait([ours], LONG)
@@ -724,23 +722,6 @@ def together(number: int, act: Callable[[int], object]) -> None:
             done.result(LONG)
 
 
-def interrupted_at(step: int, act: Callable[[], Sequence[Noted]]) -> Sequence[Noted]:
-    """Do something, and be interrupted at one of the lines that this thread runs in the module under test.
-
-    A `with` is passed again when its block ends. It cannot be interrupted there, which a trace function could.
-    """
-    steps, before = count(), sys.gettrace()
-
-    def trace(frame: FrameType, event: str, _: object) -> Any:  # noqa: ANN401 - a trace function gives one
-        if frame.f_code.co_filename != under_test.__file__:
-            return None
-        line = linecache.getline(frame.f_code.co_filename, frame.f_lineno)
-        if event == "line" and "with self._lock" not in line and next(steps) == step:
-            raise Interrupted
-        return trace
-
-    sys.settrace(trace)
-    try:
-        return act()
-    finally:
-        sys.settrace(before)
+def interrupted(step: int, act: Callable[[], Sequence[Noted]]) -> Sequence[Noted]:
+    """Do something, and be interrupted at one of the lines that this thread runs in the module under test."""
+    return raised_at(step, act, under_test, error=Interrupted)

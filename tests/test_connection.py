@@ -1,6 +1,5 @@
 """A bucket as seen from a process: what travels, what is opened anew, what threads share, and what is never shown."""
 
-import linecache
 import logging
 import os
 import pickle
@@ -11,14 +10,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from itertools import count
-from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from botocore.stub import Stubber
 
-from cf_data_tracker import connection as connection_module
 from cf_data_tracker.clean import CleanTracker
 from cf_data_tracker.connection import Connection, Turns, beside
 from cf_data_tracker.document import raw_document, versions_of
@@ -34,6 +32,7 @@ from cf_data_tracker.tracker import Tracker
 from conftest import access_to, connection_to, make_bucket
 from fates import Fate as Fates
 from fates import FatefulStore
+from interrupting import interrupted_at
 from servers.proxy import Fate, FaultyProxy, Seen, always
 from servers.server import Server
 
@@ -325,7 +324,8 @@ class TestExamination:
                 threading.Timer(0.01, leave.set).start()
             else:
                 leave.set()
-            came = interrupted_at(step, lambda turns=turns: turns.take(lambda: None, 20.0))  # type: ignore[misc]
+            take = partial(turns.take, lambda: None, 20.0)
+            came = interrupted_at(step, take, connection_module)
             if role == "is followed":
                 first.start()
             if role != "alone":
@@ -560,31 +560,6 @@ def outcome_of(tracker: Tracker, schema: str) -> list[str]:
     except TrackerError as error:
         return [str(error)]
     return []
-
-
-def interrupted_at(step: int, act: Callable[[], object]) -> bool:
-    """Do something, be interrupted at one of the lines that it runs in the module, and return whether that came.
-
-    A `with` is passed again when its block ends; it cannot be interrupted there.
-    """
-    steps, before = count(), sys.gettrace()
-
-    def trace(frame: FrameType, event: str, _: object) -> Any:  # noqa: ANN401 - a trace function gives one
-        if frame.f_code.co_filename != connection_module.__file__:
-            return None
-        line = linecache.getline(frame.f_code.co_filename, frame.f_lineno)
-        if event == "line" and "with self._lock" not in line and next(steps) == step:
-            raise KeyboardInterrupt
-        return trace
-
-    sys.settrace(trace)
-    try:
-        act()
-    except KeyboardInterrupt:
-        return True
-    finally:
-        sys.settrace(before)
-    return False
 
 
 def in_threads(number: int, act: Callable[[int], object]) -> None:

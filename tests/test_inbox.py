@@ -1,17 +1,14 @@
 """The inbox as a place: what is published is listed, what is done is removed, what goes wrong costs no recording."""
 
-import linecache
 import logging
 import random
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from functools import partial
 from itertools import count
-from types import FrameType
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import pytest
 
@@ -28,6 +25,7 @@ from cf_data_tracker.store import ANYTHING, Stored, Unanswered
 from cf_data_tracker.stores.memory import MemoryStore
 from cf_data_tracker.tracker import raw_ledger
 from fates import Fate, FatefulStore
+from interrupting import interrupted_at
 from strategies import recording
 
 T = TypeVar("T")
@@ -78,31 +76,6 @@ def until(holds: Callable[[], bool]) -> None:
     while not holds():
         assert time.monotonic() < end
         threading.Event().wait(0.001)
-
-
-def interrupted_at(step: int, act: Callable[[], object]) -> bool:
-    """Do something, be interrupted at one of the lines that it runs here, and return whether that came.
-
-    A `with` is passed again when its block ends; it cannot be interrupted there.
-    """
-    steps, before, files = count(), sys.gettrace(), (inbox_module.__file__, connection_module.__file__)
-
-    def trace(frame: FrameType, event: str, _: object) -> Any:  # noqa: ANN401 - a trace function gives one
-        if frame.f_code.co_filename not in files:
-            return None
-        line = linecache.getline(frame.f_code.co_filename, frame.f_lineno)
-        if event == "line" and "with self._lock" not in line and next(steps) == step:
-            raise KeyboardInterrupt
-        return trace
-
-    sys.settrace(trace)
-    try:
-        act()
-    except KeyboardInterrupt:
-        return True
-    finally:
-        sys.settrace(before)
-    return False
 
 
 def inbox_over(
@@ -368,7 +341,7 @@ class TestRemoving:
             store = MemoryStore()
             first, second, third = publish_many(store, 3)
             inbox = inbox_over(store, at_once if way == "inline" else spawn)
-            came = interrupted_at(step, partial(inbox.remove, [first]))
+            came = interrupted_at(step, partial(inbox.remove, [first]), inbox_module, connection_module)
             for key in (second, third):
                 inbox.remove([key])
             until(lambda store=store, keys={second, third}: not keys & set(left_in(store)))  # type: ignore[misc]

@@ -1,12 +1,9 @@
 """What a process keeps for each document: for the ones used last, and never less than what somebody works with."""
 
 import gc
-import linecache
-import sys
 import threading
 from itertools import count
-from types import FrameType
-from typing import Any, Final
+from typing import Final
 
 import pytest
 
@@ -21,6 +18,7 @@ from cf_data_tracker.store import Replacing, Written
 from cf_data_tracker.stores.memory import MemoryStore
 from cf_data_tracker.stores.s3 import Quoting
 from cf_data_tracker.tracker import Tracker
+from interrupting import interrupted_at
 
 SCHEMAS: Final = 10_000
 
@@ -218,31 +216,6 @@ def test_verdicts_on_stores_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None
     assert ("http://store", "299") in verdicts
 
 
-def interrupted_at(step: int, act: Any) -> bool:  # noqa: ANN401 - anything to do
-    """Do something, be interrupted at one of the lines that it runs in the module, and return whether that came.
-
-    A `with` is passed again when its block ends; it cannot be interrupted there.
-    """
-    steps, before = count(), sys.gettrace()
-
-    def trace(frame: FrameType, event: str, _: object) -> Any:  # noqa: ANN401 - a trace function gives one
-        if frame.f_code.co_filename != under_test.__file__:
-            return None
-        line = linecache.getline(frame.f_code.co_filename, frame.f_lineno)
-        if event == "line" and "with self._lock" not in line and next(steps) == step:
-            raise KeyboardInterrupt
-        return trace
-
-    sys.settrace(trace)
-    try:
-        act()
-    except KeyboardInterrupt:
-        return True
-    finally:
-        sys.settrace(before)
-    return False
-
-
 def test_wherever_it_is_interrupted_it_goes_on() -> None:
     """No lock is left, and the bounds hold again after the next use."""
     for step in count():
@@ -256,7 +229,7 @@ def test_wherever_it_is_interrupted_it_goes_on() -> None:
             recent.get("a", Thing)
             recent.get("b", Thing)
 
-        came = interrupted_at(step, act)
+        came = interrupted_at(step, act, under_test)
         carried.put("d", "D", 1)
         assert ("D", 2) == (carried.get("d"), len(carried))
         assert recent.get("c", Thing) is recent.get("c", Thing)
