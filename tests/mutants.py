@@ -1288,7 +1288,7 @@ MUTANTS: Final = (
         ),
         (
             "bytes that are received earn no time",
-            "        self._ends += number / BYTES_A_SECOND\n        self._readable",
+            "        self._ends += number / self._pace\n        self._readable",
             "        self._readable",
         ),
     ),
@@ -1302,7 +1302,7 @@ MUTANTS: Final = (
         ),
         (
             "a client that a foreign exception passed through is used again",
-            "            except BaseException:\n                self._broken = True\n",
+            "            except BaseException:\n                with_new_connections(self._client)\n",
             "            except BaseException:\n",
         ),
         (

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import pytest
 
 from cf_data_tracker.connection import Connection
+from cf_data_tracker.deadline import run_until
 from cf_data_tracker.document import Document
 from cf_data_tracker.engine import batch as under_test
 from cf_data_tracker.engine.batch import Batch
@@ -28,11 +29,12 @@ from cf_data_tracker.errors import (
     StoreError,
     TrackerError,
 )
+from cf_data_tracker.model import NewFile, Recording
 from cf_data_tracker.settings import Access
 from cf_data_tracker.stats import Stats
 from cf_data_tracker.store import Replacing, Written
 from cf_data_tracker.stores.memory import MemoryStore
-from cf_data_tracker.tracker import Tracker
+from cf_data_tracker.tracker import Tracker, raw_ledger
 from conftest import connection_to
 from interrupting import raised_at
 from servers.server import Server
@@ -725,3 +727,37 @@ def together(number: int, act: Callable[[int], object]) -> None:
 def interrupted(step: int, act: Callable[[], Sequence[Noted]]) -> Sequence[Noted]:
     """Do something, and be interrupted at one of the lines that this thread runs in the module under test."""
     return raised_at(step, act, under_test, error=Interrupted)
+
+
+@pytest.mark.parametrize("error", [ContentionError("others"), OutcomeUnknownError("in doubt")])
+def test_a_member_with_time_left_is_left_to_the_next_leader(error: Exception) -> None:
+    """A commit ends with the call of its leader; one that came later has more time, and is committed by another."""
+    queued, carried = threading.Event(), []
+
+    def commit(_ledger: object, recordings: Sequence[Any]) -> Sequence[Any]:
+        carried.append([one.new.file for one in recordings])
+        if len(carried) == 1:
+            assert queued.wait(20)
+        if len(carried) == 2:
+            raise error
+        return [one.new.file for one in recordings]
+
+    batch: Batch[Any, Any] = Batch(commit, 20.0)
+
+    def call(ends: float, file: str) -> object:
+        new = NewFile(schema="vitals", table="t", file_name="f", file=file, file_size=1, s3_location="s3://raw/a")
+        recordings = [Recording(new=new, recorded_by=file)]
+        return run_until(ends, lambda: batch.commit(raw_ledger("vitals"), recordings))
+
+    with ThreadPoolExecutor() as threads:
+        threads.submit(call, 100.0, "first")
+        until(lambda: bool(carried))
+        short = threads.submit(call, 10.0, "short")
+        until(lambda: len(batch._queue) == 2)  # noqa: SLF001 - nobody else knows who waits
+        long = threads.submit(call, 100.0, "long")
+        until(lambda: len(batch._queue) == 3)  # noqa: SLF001 - as above
+        queued.set()
+        with pytest.raises(type(error)):
+            short.result(20)
+        assert ["long"] == long.result(20)
+    assert [["first"], ["short", "long"], ["long"]] == carried

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 from botocore.stub import Stubber
 
+from cf_data_tracker import connection as connection_module
 from cf_data_tracker.clean import CleanTracker
 from cf_data_tracker.connection import Connection, Turns, beside
 from cf_data_tracker.document import raw_document, versions_of
@@ -324,8 +325,8 @@ class TestExamination:
                 threading.Timer(0.01, leave.set).start()
             else:
                 leave.set()
-            take = partial(turns.take, lambda: None, 20.0)
-            came = interrupted_at(step, take, connection_module)
+            ours = partial(take, lambda: None)
+            came = interrupted_at(step, ours, connection_module)
             if role == "is followed":
                 first.start()
             if role != "alone":

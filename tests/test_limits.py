@@ -16,7 +16,16 @@ from botocore.config import Config
 from cf_data_tracker.deadline import deadline, run_until, run_without_deadline
 from cf_data_tracker.errors import AnswerTooLargeError, TrackerError
 from cf_data_tracker.store import Conflict, TooLarge, Unanswered
-from cf_data_tracker.stores.limits import BYTES_A_SECOND, MAX_ANSWER, AnswerTooLong, Request, expect, limited, observant
+from cf_data_tracker.stores.limits import (
+    BYTES_A_SECOND,
+    FILE_BYTES_A_SECOND,
+    MAX_ANSWER,
+    AnswerTooLong,
+    Request,
+    expect,
+    limited,
+    observant,
+)
 from cf_data_tracker.stores.s3 import S3Store
 from servers.server import Server
 from test_s3_store import refusal, store_at
@@ -81,6 +90,12 @@ def server(answer: Answer) -> Iterator[str]:
             thread.join()
 
 
+def dropped(_address: object, timeout: float, **_: object) -> socket.socket:
+    """Wait for an answer that does not come, as where a firewall drops packets."""
+    time.sleep(timeout)  # noqa: TID251 - it is what is tried
+    raise TimeoutError
+
+
 def seconds_of(question: Callable[[], object]) -> float:
     """Return how long a question takes that ends in a signal or an error."""
     began = time.monotonic()
@@ -139,13 +154,27 @@ class TestTime:
             with pytest.raises(TimeoutError):
                 request.seconds()
 
-    def test_what_moves_at_a_useful_pace_earns_time(self) -> None:
-        """A second for each 128 KiB, in either direction."""
+    @pytest.mark.parametrize(("ends", "pace"), [(100.0, BYTES_A_SECOND), (float("inf"), FILE_BYTES_A_SECOND)])
+    def test_what_moves_at_a_useful_pace_earns_time(self, ends: float, pace: int) -> None:
+        """A second for each 128 KiB, or for each 8 KiB of a file, in either direction."""
         clock = count(0.0, 0.0)
-        request = Request(15.0, lambda: next(clock))
-        request.sent(BYTES_A_SECOND)
-        request.received(2 * BYTES_A_SECOND)
+        request = run_until(ends, lambda: Request(15.0, lambda: next(clock)))
+        request.sent(pace)
+        request.received(2 * pace)
         assert 18.0 == request.seconds()
+
+    def test_all_addresses_of_a_host_share_the_time(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A host of S3 has eight; where packets are dropped, each would take the time for a connection."""
+        silent = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (f"127.0.0.{number}", 9)) for number in range(2, 10)]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: silent)
+        monkeypatch.setattr("urllib3.util.connection.create_connection", dropped)
+        with store_at("http://store.invalid:9") as plain:
+            store = S3Store(plain.client, "raw", request_timeout=TIMEOUT)
+            began = time.monotonic()
+            signal = refusal(lambda: store.write("k", b"{}", replacing=None))
+        assert TIMEOUT + SLACK > time.monotonic() - began
+        assert isinstance(signal, Unanswered)
+        assert not signal.sent
 
     def test_a_body_is_sent_in_pieces_that_may_take_their_time(self, embedded: Server, schema: str) -> None:
         """The whole of it arrives."""
@@ -246,22 +275,23 @@ class TestForeignExceptions:
         """The same, as an ordinary exception."""
 
     @pytest.mark.parametrize("kind", [Interrupt, SoftLimit, KeyboardInterrupt])
-    def test_the_client_is_not_used_again(self, embedded: Server, kind: type[BaseException]) -> None:
-        """It may have left the pool of connections locked, where the next request would wait for ever."""
-        renewed = []
-        with store_at(embedded.endpoint_url) as plain, store_at(embedded.endpoint_url) as other:
-            broken, whole = plain._client, other._client  # noqa: SLF001 - the clients that are closed
-            store = S3Store(broken, "raw", renew=lambda client: renewed.append(client) or whole)  # type: ignore[func-returns-value]
+    def test_the_client_opens_its_connections_anew(self, embedded: Server, kind: type[BaseException]) -> None:
+        """It may have left their pool locked, where the next request would wait for ever."""
+        with store_at(embedded.endpoint_url) as store:
+            client = store.client
+            session = client._endpoint.http_session  # type: ignore[attr-defined]  # noqa: SLF001 - there is no other way
+            before = session._manager  # noqa: SLF001 - as above
 
             def interrupt(**_: object) -> None:
                 raise kind
 
-            broken.meta.events.register("before-send.s3.ListObjectsV2", interrupt)
+            client.meta.events.register("before-send.s3.ListObjectsV2", interrupt, unique_id="once")
             with pytest.raises(kind):
                 store.list("p/")
+            client.meta.events.unregister("before-send.s3.ListObjectsV2", interrupt, unique_id="once")
+            assert before is not session._manager  # noqa: SLF001 - as above
             assert [] == store.list("p/")
-            assert [] == store.list("p/")
-        assert [broken] == renewed
+            assert client is store.client
 
     def test_one_that_boto3_wraps_comes_out_as_it_is(self, embedded: Server, monkeypatch: pytest.MonkeyPatch) -> None:
         """Botocore takes any exception for one of sending; a time limit of a task queue is not to be tried again."""

@@ -455,15 +455,7 @@ class _Here:
             self.access.bucket,
             quoting or Quoting.AS_RECEIVED,
             request_timeout=self.access.request_timeout,
-            renew=self._renewed,
         )
-
-    def _renewed(self, broken: "S3Client") -> "S3Client":
-        """Return a client in place of one that is not to be used again."""
-        with self._opening:
-            if self._client is broken:
-                self._client, self._ready = None, False
-            return self._opened_client()
 
     def _opened_client(self) -> "S3Client":
         with self._opening:

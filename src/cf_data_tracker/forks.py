@@ -11,7 +11,10 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from time import monotonic
 from typing import Final
+
+from cf_data_tracker.deadline import deadline
 
 LONGEST: Final = 10.0
 """Seconds that a fork waits at most. A client is opened in tenths of a second, unless its credentials take longer."""
@@ -43,6 +46,11 @@ os.register_at_fork(before=_GATE.before, after_in_parent=_GATE.in_parent, after_
 
 @contextmanager
 def unforked() -> Iterator[None]:
-    """Let no other thread fork this process meanwhile, nor come in here."""
-    with _GATE.lock:
+    """Let no other thread fork this process meanwhile, nor come in here; wait for one no longer than a call may."""
+    lock = _GATE.lock
+    inside = lock.acquire(timeout=min(LONGEST, max(0.0, deadline() - monotonic())))
+    try:
         yield
+    finally:
+        if inside:
+            lock.release()

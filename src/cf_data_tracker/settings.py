@@ -167,6 +167,10 @@ def check_no_bucket_in(endpoint_url: str | None, buckets: Collection[str], origi
         )
 
 
+STORES: Final = ("s3", "minio", "ceph", "rgw", "garage", "storage", "object", "spaces", "wasabi", "localhost", "local")
+"""What the address of a store other than AWS has in it, behind a bucket's name."""
+
+
 def _without_bucket(endpoint_url: str, buckets: Collection[str]) -> str:
     parts = urlsplit(endpoint_url)
     host, path = host_of(endpoint_url), unquote(parts.path).split("/")
@@ -174,7 +178,11 @@ def _without_bucket(endpoint_url: str, buckets: Collection[str]) -> str:
         bare, kept = bare_s3_host(host), path if not any(path) else []
     else:
         bare = next((host[len(bucket) + 1 :] for bucket in buckets if _is_label_of(bucket, host)), host)
-        kept = path[: min((path.index(bucket) for bucket in buckets if bucket in path), default=len(path))]
+        bare = bare if any(word in bare for word in STORES) else host  # the store itself may have the bucket's name
+        parts_of_path = [part for part in path if part]
+        ends_with_it = parts_of_path[-1:] and parts_of_path[-1] in buckets
+        begins_with_it = parts_of_path[:1] and parts_of_path[0] in buckets
+        kept = ["", *parts_of_path[:-1]] if ends_with_it else [] if begins_with_it else path
     if (bare, kept) == (host, path):
         return endpoint_url
     port = f":{parts.port}" if parts.port else ""

@@ -27,6 +27,7 @@ from pathlib import PurePath
 from typing import IO, Any, BinaryIO, Final, TypeAlias, cast
 
 from cf_data_tracker.connection import Connection, in_thread
+from cf_data_tracker.deadline import run_without_deadline
 from cf_data_tracker.errors import (
     DifferentContentError,
     InvalidNameError,
@@ -302,7 +303,7 @@ def _put(key: str, content: Content, progress: Progress, objects: Objects) -> st
     etag = objects.create(key, content, progress)
     if etag is not None:
         return etag
-    there = objects.head(key)
+    there = run_without_deadline(partial(objects.head, key))  # it took its time to send
     if there is None:
         raise Conflict(f"{objects.location(key)} was there, and is gone", certain=False)
     _check_there(key, content, there, objects)

@@ -4,7 +4,8 @@ A thread that comes while a commit is in flight waits for the next one, which ca
 thread of our own: whoever has waited longest leads the next commit, and then goes its way.
 
 An error goes to the recordings that it belongs to. What the store or another worker is to blame for, all of a commit
-are told; where one recording may be to blame, halves of them are committed by themselves until it stands alone.
+are told; where one recording may be to blame, halves of them are committed by themselves until it stands alone. A
+commit ends with the call of its leader. If time ran out, members whose calls go on are left to the next leader.
 
 A thread may be interrupted at any moment. If it leads, it leaves the others to the next leader: by the rules, what it
 had committed already is not committed again. So every step below may be left in its middle, and `_leave` puts right
@@ -21,6 +22,7 @@ from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Final, Generic, TypeVar
 
+from cf_data_tracker.deadline import deadline
 from cf_data_tracker.engine.combine import MAX_BYTES, MAX_OWN, Ledger, Outcome
 from cf_data_tracker.entries import Identified, json_size
 from cf_data_tracker.errors import (
@@ -30,12 +32,16 @@ from cf_data_tracker.errors import (
     OutcomeUnknownError,
     StoreError,
 )
+from cf_data_tracker.store import Unanswered
 
 R = TypeVar("R", bound=Identified)
 T = TypeVar("T", bound=Outcome)
 
 COMPANY: Final = 0.01
 """How long a leader waits at most, in seconds, for those whom the last commit carried to come back with more."""
+
+MORE_TIME: Final = 1.0
+"""Seconds that a member has to have left, when the leader's call ends in vain, to be left to the next leader."""
 
 
 @dataclass(eq=False, slots=True)
@@ -50,6 +56,7 @@ class _Member(Generic[R, T]):
     outcomes: Sequence[T] = ()
     error: Exception | None = None
     size: int = field(init=False)
+    ends: float = field(default_factory=deadline)  # when its call does
     mailbox: "SimpleQueue[None]" = field(default_factory=SimpleQueue)
 
     def __post_init__(self) -> None:
@@ -200,7 +207,10 @@ class Batch(Generic[R, T]):
             members[0].settle((), error)
         elif _is_everybodys(error):
             for member in members:
-                member.settle((), _another(error))
+                if _is_of_time(error) and member.ends > members[0].ends + MORE_TIME:
+                    member.carried = isinstance(error, OutcomeUnknownError)  # for the next leader, which has more time
+                else:
+                    member.settle((), _another(error))
         else:
             half = len(members) // 2
             self._carry(members[:half])
@@ -230,6 +240,11 @@ def _is_everybodys(error: Exception) -> bool:
     if isinstance(error, DocumentError):
         return bool(error.location)
     return isinstance(error, (ContentionError, DocumentVanishedError, OutcomeUnknownError, StoreError))
+
+
+def _is_of_time(error: Exception) -> bool:
+    """Return whether more time might have helped: others kept winning, or the store did not answer."""
+    return isinstance(error, (ContentionError, OutcomeUnknownError)) or isinstance(error.__cause__, Unanswered)
 
 
 def _in_doubt(error: Exception, key: str) -> Exception:

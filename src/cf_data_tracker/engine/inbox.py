@@ -17,6 +17,7 @@ from functools import partial
 from itertools import islice
 from typing import Any, Final, Generic, TypeVar
 
+from cf_data_tracker.deadline import run_without_deadline
 from cf_data_tracker.engine.commit import Engine
 from cf_data_tracker.entries import (
     MAX_PAYLOAD_BYTES,
@@ -226,7 +227,8 @@ class Inbox(Generic[R]):
         return keys
 
     def _beside(self, task: Callable[[], object]) -> None:
-        self._engine.surroundings.beside(task)
+        """Begin a task that may go on when the call that begins it has ended."""
+        self._engine.surroundings.beside(partial(run_without_deadline, task))
 
     def _quietly(self, request: Callable[[], None]) -> bool:
         try:

@@ -3,8 +3,8 @@
 The timeouts of boto3 hold for each wait at a socket. An answer that trickles, a byte a second, meets none of them, and
 neither does an endless row of `100 Continue`. So the sockets of our clients know the request that they serve:
 
-- A request ends `request_timeout` seconds after it began, plus a second for each 128 KiB that it has moved: what moves
-  at a useful pace is not cut off, however large it is.
+- A request ends `request_timeout` seconds after it began, plus a second for each 128 KiB that it has moved, or for each
+  8 KiB of a file: what moves at a useful pace is not cut off, however large it is.
 - It ends one `request_timeout` after the deadline of its call (`deadline`), whatever it has moved.
 - An answer that is longer than expected is cut off, before it is held in memory.
 
@@ -16,9 +16,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from io import BufferedReader, RawIOBase
+from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
 from botocore.awsrequest import AWSHTTPConnection, AWSHTTPConnectionPool, AWSHTTPSConnection, AWSHTTPSConnectionPool
+from urllib3 import PoolManager
+from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
 from cf_data_tracker.deadline import deadline
 
@@ -26,7 +29,10 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
 BYTES_A_SECOND: Final = 128 << 10
-"""The pace at which a transfer earns more time: about one megabit a second, slower than any link that is of use."""
+"""The pace at which a request of a call with a deadline earns more time: about one megabit a second."""
+
+FILE_BYTES_A_SECOND: Final = 8 << 10
+"""The same for files, which go in several connections at once, and beside each other: slower than a useful link."""
 
 MAX_ANSWER: Final = 16 << 20
 """Bytes of an answer that is not the content of an object. The longest that S3 sends, a page of 1,000 keys of 1,024
@@ -48,12 +54,13 @@ class Request:
         clock: The clock that the deadline of its call is in.
     """
 
-    __slots__ = ("_clock", "_ends", "_latest", "_readable", "at_most", "too_long")
+    __slots__ = ("_clock", "_ends", "_latest", "_pace", "_readable", "at_most", "too_long")
 
     def __init__(self, request_timeout: float, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._ends = clock() + request_timeout
         self._latest = deadline() + request_timeout
+        self._pace = FILE_BYTES_A_SECOND if deadline() == inf else BYTES_A_SECOND
         self.too_long = False
         self.expect(MAX_ANSWER)
 
@@ -74,7 +81,7 @@ class Request:
 
     def sent(self, number: int) -> None:
         """Count bytes that were sent."""
-        self._ends += number / BYTES_A_SECOND
+        self._ends += number / self._pace
 
     def received(self, number: int) -> None:
         """Count bytes that were received.
@@ -82,7 +89,7 @@ class Request:
         Raises:
             AnswerTooLong: They are more than expected.
         """
-        self._ends += number / BYTES_A_SECOND
+        self._ends += number / self._pace
         self._readable -= number
         if self._readable < 0:
             self.too_long = True
@@ -118,9 +125,21 @@ def observant(client: "S3Client") -> "S3Client":
     session = client._endpoint.http_session  # type: ignore[attr-defined]  # noqa: SLF001 - boto3 has no public way to it
     classes: dict[str, Any] | None = getattr(session, "_pool_classes_by_scheme", None)
     if classes is not None and classes.get("http") is AWSHTTPConnectionPool:
-        classes.update(http=_Pool, https=_PoolOverTLS)
-        session._manager.clear()  # noqa: SLF001 - connections that are open already would not observe them
+        classes.update(http=_Pool, https=_PoolOverTLS)  # connections that are open already are used up without limits
     return client
+
+
+def with_new_connections(client: "S3Client") -> None:
+    """Let a client open its connections anew: an exception in the middle of a request may have left their pool locked.
+
+    Those that are under way in other threads go on in the old pool.
+    """
+    session = client._endpoint.http_session  # type: ignore[attr-defined]  # noqa: SLF001 - as above
+    manager = getattr(session, "_manager", None)
+    if isinstance(manager, PoolManager):
+        fresh = PoolManager(**session._get_pool_manager_kwargs())  # noqa: SLF001 - as botocore makes it
+        fresh.pool_classes_by_scheme = manager.pool_classes_by_scheme
+        session._manager, session._proxy_managers = fresh, {}  # noqa: SLF001
 
 
 class _Socket:
@@ -188,20 +207,53 @@ class _Observant:
 
     sock: Any
     timeout: Any
+    port: Any
+    _dns_host: str
 
     def connect(self) -> None:
-        request = _CURRENT.get()
-        if request is not None:
-            left = request.seconds()
-            self.timeout = left if self.timeout is None else min(self.timeout, left)
         super().connect()  # type: ignore[misc]
         self.sock = _Socket(self.sock)
+
+    def _new_conn(self) -> Any:  # noqa: ANN401 - a socket
+        """Connect to one address of the host after the other, within the time of the request."""
+        request = _CURRENT.get()
+        if request is None:
+            return super()._new_conn()  # type: ignore[misc]
+        host, timeout = self._dns_host, self.timeout
+        addresses = _addresses(host, self.port) or [host]  # that there are none is for urllib3 to say
+        try:
+            while True:
+                self._dns_host = addresses.pop(0)
+                self.timeout = self._left(request, timeout)
+                try:
+                    return super()._new_conn()  # type: ignore[misc]
+                except (ConnectTimeoutError, NewConnectionError):
+                    if not addresses:
+                        raise
+        finally:
+            self._dns_host, self.timeout = host, timeout
+
+    def _left(self, request: Request, timeout: float | None) -> float:
+        try:
+            left = request.seconds()
+        except TimeoutError as error:
+            raise ConnectTimeoutError(self, str(error)) from error  # which says that nothing was sent
+        return left if timeout is None else min(timeout, left)
 
     def _tunnel(self) -> None:
         plain = self.sock
         self.sock = _Socket(plain)
         super()._tunnel()  # type: ignore[misc]
         self.sock = plain
+
+
+def _addresses(host: str, port: int) -> list[str]:
+    """Return the addresses of a host, each once; none where they cannot be looked up."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return []
+    return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
 class _Connection(_Observant, AWSHTTPConnection):  # type: ignore[misc]  # the stubs of its bases disagree

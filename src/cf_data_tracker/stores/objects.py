@@ -42,7 +42,6 @@ from cf_data_tracker.stores.s3 import (
     GET,
     LIST,
     PUT,
-    SILENT,
     MalformedAnswer,
     S3Store,
     check_deleted,
@@ -53,6 +52,7 @@ from cf_data_tracker.stores.s3 import (
     is_precondition_failed,
     needed,
     version_of,
+    whole_page,
 )
 
 if TYPE_CHECKING:
@@ -211,13 +211,12 @@ class S3Objects:
         """LIST up to 1,000 objects and folders, and return the folders."""
         start: dict[str, Any] = {"StartAfter": after} if after else {}
         with self._store.asking(LIST, "") as client:
-            answer = client.list_objects_v2(Bucket=self._bucket, Delimiter="/", **start)
-            more = needed(answer, "IsTruncated", "a listing")
+            answer = whole_page(partial(client.list_objects_v2, Bucket=self._bucket, Delimiter="/"), start)
             prefixes = [needed(entry, "Prefix", "a listing") for entry in answer.get("CommonPrefixes", ())]
             keys = [needed(entry, "Key", "a listing") for entry in answer.get("Contents", ())]
         names = [prefix.removesuffix("/") for prefix in prefixes]
         last = max((*keys, *(f"{name}0" for name in names)), default="")  # 0 comes after the slash: past the folder
-        if not more:
+        if not answer["IsTruncated"]:
             return Folders(names=names, after=None)
         if last <= after:
             raise StoreError(
@@ -371,8 +370,8 @@ class S3Objects:
             try:
                 return self._refuses(client, upload)
             finally:
-                with suppress(client.exceptions.ClientError, *SILENT):  # it may have ended, by success or refusal
-                    client.abort_multipart_upload(**upload)
+                with suppress(Unanswered, StoreError), self._store.asking(PUT, key):
+                    client.abort_multipart_upload(**upload)  # it may have ended, by success or refusal
         except UnsafeStoreError:  # it does not know parts, or the condition on them
             return False
         finally:

@@ -30,6 +30,7 @@ from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from enum import Enum
+from functools import partial
 from http.client import HTTPException
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -80,9 +81,9 @@ from cf_data_tracker.store import (
     Written,
     vanished,
 )
-from cf_data_tracker.stores.limits import Request, expect, limited, observant
+from cf_data_tracker.stores.limits import Request, expect, limited, observant, with_new_connections
 from cf_data_tracker.stores.session import fetching, open_session, settling
-from cf_data_tracker.stores.transport import proxy_trouble
+from cf_data_tracker.stores.transport import proxy_for, proxy_trouble
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -155,6 +156,7 @@ MAX_WORDS: Final = 300
 MAX_CODE: Final = 60
 """Characters of a store's code in a message; those of S3 have 41 at most."""
 
+MAX_EMPTY_PAGES: Final = 100
 MAX_ETAG: Final = 255
 MAX_LOOKED_AT: Final = 10_000
 """Characters of them that are looked at: an error of 2.5 million characters has been seen."""
@@ -275,8 +277,7 @@ class S3Store:
         client: The client.
         bucket: The bucket.
         quoting: The form in which it wants its ETags back.
-        request_timeout: Seconds that a request may take, and a second more for each 128 KiB that it moves.
-        renew: Gives a client in place of one that a foreign exception has passed through.
+        request_timeout: Seconds that a request may take, and more for what it moves: see `limits`.
     """
 
     def __init__(
@@ -286,19 +287,16 @@ class S3Store:
         quoting: Quoting = Quoting.AS_RECEIVED,
         *,
         request_timeout: float = 15.0,
-        renew: "Callable[[S3Client], S3Client] | None" = None,
     ) -> None:
         self._client = client
         self._bucket = bucket
         self._quoting = quoting
         self._request_timeout = request_timeout
-        self._renew = renew
-        self._broken = False
 
     @property
     def client(self) -> "S3Client":
-        """The boto3 client, another one if an exception has gone through the last."""
-        return self._usable_client()
+        """The boto3 client."""
+        return self._client
 
     def location(self, key: str) -> str:
         """Return the S3 URL of a key."""
@@ -309,7 +307,7 @@ class S3Store:
         """Give the client for one request, within limits; raise the signal or error that its answer stands for.
 
         An exception that is not boto3's may come at any point of a request, from a signal handler for instance, and
-        leave the client's pool of connections locked. So the client is not used again.
+        leave the client's pool of connections locked. So the client opens its connections anew.
 
         Args:
             action: The permission that the request takes.
@@ -322,7 +320,7 @@ class S3Store:
         with limited(self._request_timeout, monotonic) as request:
             try:
                 with fetching(self.location(key)):
-                    yield self._usable_client()
+                    yield self._client
             except (TrackerError, Conflict, Unanswered):
                 raise
             except ClientError as error:
@@ -331,12 +329,13 @@ class S3Store:
             except SILENT as error:
                 foreign = _foreign(error)
                 if foreign is not None:
-                    self._broken = True
+                    with_new_connections(self._client)
                     raise foreign from None
                 getattr(error, "kwargs", {}).pop("request", None)  # its headers have the session token in them
-                raise self._silence(error, action, key, request) from error
+                through_proxy = proxy_for(self._client.meta.endpoint_url, os.environ)  # whose password it may repeat
+                raise self._silence(error, action, key, request) from (None if through_proxy else error)
             except BaseException:
-                self._broken = True
+                with_new_connections(self._client)
                 raise
 
     def read(self, key: str, *, unless: str | None = None, most: int | None = None) -> Answer:
@@ -412,14 +411,11 @@ class S3Store:
         """LIST up to 1,000 objects, and return the answer: `Contents`, each with a `Key`, and `IsTruncated`."""
         start: dict[str, Any] = {"StartAfter": after} if after else {}
         with self.asking(LIST, prefix) as client:
-            answer = client.list_objects_v2(Bucket=self._bucket, Prefix=prefix, **start)
-            more = needed(answer, "IsTruncated", "a listing")
+            answer = whole_page(partial(client.list_objects_v2, Bucket=self._bucket, Prefix=prefix), start)
             contents = answer.get("Contents", [])
             for entry in contents:
                 needed(entry, "Key", "a listing")
-            if more and not contents:
-                raise MalformedAnswer("the answer to a listing is empty, and says that there is more")
-        return {"Contents": contents, "IsTruncated": more}
+        return {"Contents": contents, "IsTruncated": answer["IsTruncated"]}
 
     def delete(self, *keys: str) -> None:
         """DELETE the objects."""
@@ -472,11 +468,6 @@ class S3Store:
             if refused.get("Code") not in MISSING:
                 raise self._meaning(_refusal(refused), DELETE, refused.get("Key", keys[0]))
 
-    def _usable_client(self) -> "S3Client":
-        if self._broken and self._renew is not None:
-            self._client, self._broken = self._renew(self._client), False
-        return self._client
-
     def _condition(self, replacing: Replacing) -> dict[str, Any]:
         if replacing is ANYTHING:
             return {}
@@ -505,6 +496,8 @@ class S3Store:
             return _denial(error, self.location(key), action, words, denied)
         if code in ADVICE:
             return StoreError(f"{where}: {ADVICE[code]}{_in_brackets(words)}")
+        if code == "400":  # an answer to a HEAD has no words, whatever is wrong
+            return StoreError(f"{where}: refused: correct the credentials, the region or AWS_ENDPOINT_URL_S3")
         if not code.strip("0123456789"):
             return StoreError(f"{where}: refused, though not in S3's words: correct AWS_ENDPOINT_URL_S3")
         return StoreError(f"{where}: {words or 'refused'}")
@@ -512,7 +505,8 @@ class S3Store:
     def _clean(self, error: ClientError) -> None:
         """Make what a store says fit to be shown: one line, cut short, without a secret that it may repeat."""
         credentials = getattr(getattr(self._client, "_request_signer", None), "_credentials", None)
-        secrets = [getattr(credentials, name, None) for name in ("_secret_key", "secret_key", "_token", "token")]
+        held = getattr(credentials, "__dict__", {})  # its properties would renew credentials that have expired
+        secrets = [held.get(name) for name in ("_secret_key", "secret_key", "_token", "token")]
         said = error.response.setdefault("Error", {})
         said["Code"] = shown(said.get("Code"), MAX_CODE, secrets)
         said["Message"] = shown(said.get("Message"), MAX_WORDS, secrets)
@@ -602,6 +596,21 @@ def _foreign(error: BaseException) -> BaseException | None:
     return None if inner is None or isinstance(inner, natural) else inner
 
 
+def whole_page(ask: "Callable[..., Mapping[str, Any]]", start: "Mapping[str, Any]") -> "Mapping[str, Any]":
+    """Return a page of a listing that has something on it, or is the last: some stores give empty ones in between.
+
+    Raises:
+        MalformedAnswer: It does not say whether there is more, or not how to go on.
+    """
+    for _ in range(MAX_EMPTY_PAGES):
+        answer = ask(**start)
+        more = needed(answer, "IsTruncated", "a listing")
+        if not more or answer.get("Contents") or answer.get("CommonPrefixes"):
+            return answer
+        start = {"ContinuationToken": needed(answer, "NextContinuationToken", "a listing that is empty so far")}
+    raise MalformedAnswer("a listing gives nothing but empty pages")
+
+
 def needed(answer: "Mapping[str, Any]", name: str, to: str) -> Any:  # noqa: ANN401 - what it is depends on the name
     """Return an element that every answer of S3 to such a request has.
 
@@ -633,7 +642,8 @@ def check_whole(answer: "Mapping[str, Any]") -> None:
         MalformedAnswer: It does not say how the content ends, as each of S3's does.
     """
     headers = _headers(answer)
-    if headers and not {"content-length", "transfer-encoding"} & set(headers):
+    ends_with_it = headers.get("connection", "").lower() == "close"  # as behind a backend of HTTP/1.0
+    if headers and not ends_with_it and not {"content-length", "transfer-encoding"} & set(headers):
         raise MalformedAnswer("the answer to a read is cut off")
 
 
