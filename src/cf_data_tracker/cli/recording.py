@@ -88,7 +88,11 @@ def record(  # noqa: PLR0913 - one parameter an option
     tracker = open_tracker(bucket, endpoint_url, timeout)
     outcomes: dict[int, Recorded] = {}
     try:
-        _record(files, lambda some, told: tracker.record_many(some, dry_run=dry_run, on_recorded=told), outcomes)
+        _record(
+            files,
+            lambda some, on_recorded: tracker.record_many(some, dry_run=dry_run, on_recorded=on_recorded),
+            outcomes,
+        )
     finally:  # what was recorded before a later schema failed is told as well
         if outcomes or not files:
             done = [outcomes[number] for number in sorted(outcomes)]
@@ -130,12 +134,12 @@ def _record(files: list[NewFile], commit: Commit, outcomes: dict[int, Recorded])
     failures: list[TrackerError] = []
     for schema in dict.fromkeys(new.schema for new in files):
         numbers = [number for number, new in enumerate(files) if new.schema == schema]
-        told: list[Recorded] = []
+        recorded: list[Recorded] = []
         try:
-            commit([files[number] for number in numbers], told.append)
+            commit([files[number] for number in numbers], recorded.append)
         except (DifferentContentError, SameContentError) as error:
             failures += error.failures or (error,)
-        outcomes.update(zip(numbers, told, strict=True))
+        outcomes.update(zip(numbers, recorded, strict=True))
     if failures:
         raise joined(failures)
 

@@ -3,9 +3,9 @@
 A thread that comes while a commit is in flight waits for the next one, which carries all that waited. There is no
 thread of our own: whoever has waited longest leads the next commit, and then goes its way.
 
-An error goes to the recordings that it belongs to. What the store or another worker is to blame for, all of a commit
-are told; where one recording may be to blame, halves of them are committed by themselves until it stands alone. A
-commit ends with the call of its leader. If time ran out, members whose calls go on are left to the next leader.
+An error goes to the recordings that it belongs to. Store errors and contention are raised in every
+thread of a commit; where one recording may be to blame, halves of them are committed alone until it is found. A commit
+ends with the call of its leader. If time ran out, members whose calls go on are left to the next leader.
 
 A thread may be interrupted at any moment. If it leads, it leaves the others to the next leader: by the rules, what it
 had committed already is not committed again. So every step below may be left in its middle, and `_leave` puts right

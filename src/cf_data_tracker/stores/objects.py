@@ -185,7 +185,7 @@ class S3Objects:
         with self._store.asking(PUT, key) as client:
             try:
                 client.upload_file(path, self._bucket, key, Config=TransferConfig(use_threads=False))
-            except S3UploadFailedError as error:  # it tells no more than the text of what is behind it
+            except S3UploadFailedError as error:  # it holds no more than the text of its cause
                 raise error.__context__ or error from None
 
     def page(self, prefix: str, *, after: str = "") -> Page:
@@ -355,7 +355,7 @@ class S3Objects:
         return self._keeps_parts_out
 
     def _keeps_out(self, client: "S3Client") -> bool:
-        """Return whether the store refuses to put parts together where an object is, when it is told to.
+        """Return whether the store refuses to put parts together where an object is, under the condition.
 
         Raises:
             Conflict: It is not certain: the store says that others are writing.

@@ -315,7 +315,7 @@ class S3Store:
             denied: What a 403 is raised as.
 
         Raises:
-            MalformedAnswer: Inside, by whoever reads the answer: it is not S3's. It becomes `Unanswered`.
+            MalformedAnswer: Inside, while the answer is read: it is not S3's. It becomes `Unanswered`.
         """
         with limited(self._request_timeout, monotonic) as request:
             try:
