@@ -515,6 +515,8 @@ class S3Store:
     def _silence(self, error: Exception, action: str, key: str, request: Request) -> Exception:
         """Return the signal or error for a request that has no answer of the store."""
         endpoint_url = self._client.meta.endpoint_url
+        inner = error.kwargs.get("error") if type(error) is HTTPClientError else None
+        error = inner if isinstance(inner, RecursionError) else error  # met wherever the redirects come to their end
         if request.too_long and action != PUT:
             return AnswerTooLargeError(_too_large(self.location(key), request.at_most))
         if isinstance(error, MalformedAnswer):
