@@ -493,3 +493,11 @@ def test_each_version_entry_is_yielded_once(document: Document, schema: str) -> 
     """As many versions are yielded as the schema has version entries, wherever its tables stand."""
     entries = [e for table in tables_of(document, schema) for file in table["files"] for e in file["versions"]]
     assert [(e["version"], e["file"]) for e in entries] == [(v.version, v.file) for v in versions_of(document, schema)]
+
+
+@pytest.mark.parametrize("more", [{}, {"version": "v1"}, {"revision": 3}, {"version": "v1", "revision": 3}])
+def test_what_was_seen_of_an_outdated_file_may_lack_version_and_revision(more: dict[str, object]) -> None:
+    """A bucket that keeps no versions gives none, and another writer may leave out the revision."""
+    seen = {"a.parquet": {"etag": "e", "modified": 1.5, **more}}
+    document = {"schema_name": "vitals", "tables": {}, "outdated": {"a.parquet": "2026-01-01"}, "outdated_seen": seen}
+    assert document == clean_document(json.dumps(document).encode())
