@@ -134,8 +134,8 @@ def on_embedded(number: int, *, wrong: bool) -> str:
         )
         connection = Connection(access)
         body = document(number, "s3://raw/", wrong=wrong)
-        connection.asked(lambda store: store.write(raw_key(SCHEMA), body, replacing=None), raw_key(SCHEMA))
-        connection.about("create", lambda objects: fill(objects, number, wrong=wrong, threads=16), SCHEMA)
+        connection.store.write(raw_key(SCHEMA), body, replacing=None)
+        fill(connection.objects, number, wrong=wrong, threads=16)
         tracker = Tracker.over(connection)
         return measured(tracker, partial(tracker.audit, SCHEMA))
 

@@ -29,7 +29,7 @@ from cf_data_tracker.errors import TrackerError
 from cf_data_tracker.stress.slowed import Slowed, slowed
 from contestants.harness import GIVE_UP_SECONDS, Job
 from contestants.lineup import LINEUP, Entry
-from racing.environments import BENCHMARKS, InstallError, interpreter, surroundings
+from racing.environments import BENCHMARKS, InstallError, interpreter, runtime
 from racing.figures import COLUMNS, LEGEND, Measured, Row, cells, figures, known, markdown, remarks, tables, title
 from racing.meters import BusyMeter, cpu_seconds, memory_bytes
 from racing.places import SERVERS, Place, PlaceError, make_bucket, serving
@@ -112,7 +112,7 @@ def _row(entry: Entry, place: Place, latency: str, options: Options, directory: 
         team = Team(
             python=interpreter(entry),
             module=entry.module,
-            environment=surroundings(os.environ),
+            environment=runtime(os.environ),
             log=directory / "log",
         )
         with slowed(place.endpoint_url, latency) as front:

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from cf_data_tracker.connection import Connection
-from cf_data_tracker.engine.commit import Patience
+from cf_data_tracker.engine.retry import Patience
 from cf_data_tracker.settings import Access
 from cf_data_tracker.stores.s3 import open_client
 from cf_data_tracker.tracker import Tracker

@@ -78,10 +78,10 @@ def _ways(file: str, tests: tuple[str, ...], *ways: tuple[str, str, str], often:
         yield Mutant(name=name, file=file, old=old, new=new, tests=tests, often=often)
 
 
-COMMIT: Final = ("tests/test_commit.py",)
+COMMIT: Final = ("tests/test_cas.py",)
 COMBINE: Final = ("tests/test_combine.py",)
 INBOX: Final = ("tests/test_inbox.py",)
-BATCH: Final = ("tests/test_batch.py", "-k", "not server")
+BATCH: Final = ("tests/test_group_commit.py", "-k", "not server")
 ENTRIES: Final = ("tests/test_entries.py",)
 RECENT: Final = ("tests/test_recent.py",)
 VANISHED: Final = ("tests/test_vanished.py", "-k", "not server")
@@ -99,7 +99,7 @@ THREADS: Final = ("tests/simulation/test_threads.py", "-k", "told_the_truth")
 
 MUTANTS: Final = (
     *_ways(
-        "engine/commit.py",
+        "engine/cas.py",
         COMMIT,
         (
             "the engine writes whatever is there",
@@ -162,7 +162,7 @@ MUTANTS: Final = (
         often=True,
     ),
     *_ways(
-        "engine/commit.py",
+        "engine/cas.py",
         COMMIT,
         (
             "a refusal hides what was sent before",
@@ -172,7 +172,7 @@ MUTANTS: Final = (
         (
             "success is told before the write",
             "            self._write(document, base)\n            added",
-            "            self._engine.surroundings.beside(lambda: None)\n            added",
+            "            self._engine.runtime.spawn(lambda: None)\n            added",
         ),
         (
             "a request without an answer ends the commit",
@@ -525,7 +525,7 @@ MUTANTS: Final = (
         often=True,
     ),
     *_ways(
-        "engine/commit.py",
+        "engine/cas.py",
         EVERY_WAY,
         (
             "whoever combines writes whatever is there",
@@ -546,7 +546,7 @@ MUTANTS: Final = (
         ),
     ),
     *_ways(
-        "engine/commit.py",
+        "engine/cas.py",
         GIVEN_UP,
         (
             "a conflict ends all doubt of what was sent before",
@@ -605,7 +605,7 @@ MUTANTS: Final = (
         ),
     ),
     *_ways(
-        "engine/batch.py",
+        "engine/group_commit.py",
         THREADS,
         (
             "whom an interrupted leader carried is told that nothing was written",
@@ -663,7 +663,7 @@ MUTANTS: Final = (
         ),
     ),
     *_ways(
-        "engine/commit.py",
+        "engine/cas.py",
         VANISHED,
         (
             "a deleted document is begun anew by a new process",
@@ -707,7 +707,7 @@ MUTANTS: Final = (
         often=True,
     ),
     *_ways(
-        "engine/batch.py",
+        "engine/group_commit.py",
         BATCH,
         (
             "a thread loses the error that it was told",
@@ -727,7 +727,7 @@ MUTANTS: Final = (
         often=True,
     ),
     *_ways(
-        "engine/batch.py",
+        "engine/group_commit.py",
         BATCH,
         (
             "a thread is not told that its recording is bad",

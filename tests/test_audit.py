@@ -661,9 +661,9 @@ def test_an_audit_of_uploads_is_clean(server: Server, schema: str) -> None:
     audit = tracker.audit(schema)
     assert ((), 4, 4, 0) == (audit.findings, audit.versions, audit.objects, audit.not_compared)
     where = f"{schema}/births/FY2023"
-    connection.delete(f"{where}/gone.zip")
-    connection.asked(lambda store: store.write(f"{where}/small.zip", b"other", replacing=ANYTHING), where)
-    connection.asked(lambda store: store.write(f"{where}/new.zip", b"new", replacing=ANYTHING), where)
+    connection.store.delete(f"{where}/gone.zip")
+    connection.store.write(f"{where}/small.zip", b"other", replacing=ANYTHING)
+    connection.store.write(f"{where}/new.zip", b"new", replacing=ANYTHING)
     audit = tracker.audit(schema)
     wrong = {finding.location.rpartition("/")[2]: finding.kind for finding in audit.findings}
     assert {"gone.zip": "missing", "small.zip": "checksum", "new.zip": "orphan"} == wrong

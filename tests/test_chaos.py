@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from cf_data_tracker.connection import Connection
-from cf_data_tracker.engine.commit import Patience
+from cf_data_tracker.engine.retry import Patience
 from cf_data_tracker.names import inbox_prefix, probe_key, raw_key
 from cf_data_tracker.rules.verify import findings
 from cf_data_tracker.stress.slowed import slowed
-from cf_data_tracker.tracker import raw_target
+from cf_data_tracker.tracker import raw_spec
 from chaos.crew import crew, meanwhile, upheaval
 from chaos.watch import Watch
 from chaos.worker import Job
@@ -293,6 +293,6 @@ def assert_all_is_well(scene: Scene, story: Story) -> None:
     assert [] == wrong, "\n".join([f"CHAOS_SEED={scene.seed}, logs in {scene.folder}, among others:", *some])
     connection = connection_to(scene.server)
     assert [] == connection.store.list(inbox_prefix(raw_key(scene.schema)))
-    assert [] == findings(connection.read(raw_target(scene.schema)) or {}, scene.schema)
+    assert [] == findings(connection.read(raw_spec(scene.schema)) or {}, scene.schema)
     enough = {"kills": 3, "calls killed": 1, "applied, and the answer lost": 3, "recordings acknowledged": 20}
     assert {} == {name: story.counts[name] for name, least in enough.items() if story.counts[name] < least}

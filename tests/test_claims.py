@@ -17,7 +17,7 @@ from cf_data_tracker import connection
 from cf_data_tracker.clean import CleanTracker
 from cf_data_tracker.connection import Connection
 from cf_data_tracker.document import Document, claim_in
-from cf_data_tracker.engine.commit import Patience
+from cf_data_tracker.engine.retry import Patience
 from cf_data_tracker.entries import UnreadableError, opened, sealed
 from cf_data_tracker.errors import (
     ClaimLostError,
@@ -30,6 +30,7 @@ from cf_data_tracker.errors import (
 )
 from cf_data_tracker.model import Claim, CleanChange, CleanRecorded, FileVersion, Forgetting, Noting, Seen
 from cf_data_tracker.names import clean_key, inbox_prefix, older_clean_key
+from cf_data_tracker.runtime import RUNTIME
 from cf_data_tracker.settings import Access
 from cf_data_tracker.store import Stored
 from cf_data_tracker.stores.memory import MemoryStore
@@ -626,7 +627,7 @@ class TestBetween:
     @pytest.fixture(autouse=True)
     def _without_waiting(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Let no worker wait."""
-        monkeypatch.setattr(connection, "SURROUNDINGS", replace(connection.SURROUNDINGS, sleep=lambda _seconds: None))
+        monkeypatch.setattr(connection, "RUNTIME", replace(RUNTIME, sleep=lambda _seconds: None))
 
     @pytest.mark.parametrize("deed", DEEDS)
     def test_whatever_comes_between_one_worker_is_right(self, deed: str, counted: "Counted") -> None:

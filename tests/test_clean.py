@@ -14,7 +14,7 @@ import pytest
 from cf_data_tracker.clean import CleanTracker, _warn_of
 from cf_data_tracker.connection import Connection
 from cf_data_tracker.document import Document
-from cf_data_tracker.engine.commit import Patience
+from cf_data_tracker.engine.retry import Patience
 from cf_data_tracker.errors import (
     ContentionError,
     DocumentError,

@@ -22,21 +22,22 @@ from hypothesis import strategies as st
 
 from cf_data_tracker import entries
 from cf_data_tracker.clean import CleanTracker
-from cf_data_tracker.connection import Connection, beside
+from cf_data_tracker.connection import Connection
 from cf_data_tracker.document import Document, versions_of
 from cf_data_tracker.engine import inbox as inbox_module
+from cf_data_tracker.engine.cas import Engine
 from cf_data_tracker.engine.combine import (
     MAX_BYTES,
     MAX_OWN,
     MAX_RECORDINGS,
     TUNING,
     Combiner,
-    Ledger,
     Outcome,
+    RecordSpec,
     Tuning,
     fitting,
 )
-from cf_data_tracker.engine.commit import Engine, Patience, Surroundings
+from cf_data_tracker.engine.retry import Patience
 from cf_data_tracker.entries import Entry, Identified, sealed
 from cf_data_tracker.errors import (
     ContentionError,
@@ -48,17 +49,18 @@ from cf_data_tracker.errors import (
 )
 from cf_data_tracker.model import CleanRecord, CleanRecorded, NewFile, Recorded, Recording
 from cf_data_tracker.names import aside_key, clean_key, inbox_prefix, raw_key
+from cf_data_tracker.runtime import Runtime, spawn
 from cf_data_tracker.settings import Access
 from cf_data_tracker.stats import Stats, Tally
 from cf_data_tracker.store import ANYTHING, Answer, Replacing, Stored, Written
 from cf_data_tracker.stores.memory import MemoryStore
-from cf_data_tracker.tracker import Tracker, raw_ledger
+from cf_data_tracker.tracker import Tracker, raw_record_spec
 from fates import Fate, FatefulStore
 from strategies import clean_record, file_version, recording
 
 KEY: Final = raw_key("vitals")
 PREFIX: Final = inbox_prefix(KEY)
-LEDGER: Final = raw_ledger("vitals")
+LEDGER: Final = raw_record_spec("vitals")
 PATIENCE: Final = Patience(attempts=50, seconds=60.0)
 PUSHY: Final = replace(TUNING, losses=0)
 """Takes anything for contention, so a worker publishes at once."""
@@ -160,8 +162,8 @@ class Worker:
         self.waits: list[float] = []
         self.asleep: list[Callable[[], object]] = []  # what happens while it waits, one for each time
         self.tally = Tally()
-        surroundings = Surroundings(clock=lambda: world.now, sleep=self._sleep, random=self._random)
-        self.engine = Engine(self.store, self.tally, patience, surroundings)
+        runtime = Runtime(clock=lambda: world.now, sleep=self._sleep, random=self._random)
+        self.engine = Engine(self.store, self.tally, patience, runtime)
         self._combiner = Combiner(self.engine, tuning)
 
     def _sleep(self, seconds: float) -> None:
@@ -178,7 +180,7 @@ class Worker:
         """What it has counted."""
         return self.tally.snapshot()
 
-    def commit(self, ledger: Ledger[R, T], *recordings: R) -> Sequence[T]:
+    def commit(self, ledger: RecordSpec[R, T], *recordings: R) -> Sequence[T]:
         """Commit recordings to a document."""
         return self._combiner.commit(ledger, recordings)
 
@@ -229,7 +231,7 @@ def begun(*, versioned: bool = False, note: int = 0) -> World:
     return world
 
 
-def counted() -> tuple[list[Document | None], Ledger[Recording, Recorded]]:
+def counted() -> tuple[list[Document | None], RecordSpec[Recording, Recorded]]:
     """Return a list of the documents that a rule is asked of, and the document with that rule."""
     asked: list[Document | None] = []
 
@@ -1031,7 +1033,7 @@ class TestLeftovers:
         """The inbox of `vital` is not that of `vitals`, though one name begins with the other."""
         world = begun()
         world.leave("other")
-        vital = raw_ledger("vital")
+        vital = raw_record_spec("vital")
         worker = Worker(world, tuning=PUSHY)
         new = replace(recording().new, schema="vital")
         (done,) = worker.commit(vital, Recording(new=new, recorded_by="me"))
@@ -1255,10 +1257,10 @@ class TestTooLarge:
         """Threads that record back to back, each its own process, hold up nobody for ever."""
         world = MemoryStore()
         stop = threading.Event()
-        surroundings = Surroundings(clock=time.monotonic, sleep=doze, random=random.random, beside=beside)
+        runtime = Runtime(clock=time.monotonic, sleep=doze, random=random.random, spawn=spawn)
 
         def busy(number: int) -> None:
-            combiner = Combiner(Engine(world, Tally(), PATIENCE, surroundings))
+            combiner = Combiner(Engine(world, Tally(), PATIENCE, runtime))
             for file in count():
                 if stop.is_set():
                     return
@@ -1267,7 +1269,7 @@ class TestTooLarge:
         threads = [threading.Thread(target=busy, args=(number,)) for number in range(4)]
         for thread in threads:
             thread.start()
-        combiner = Combiner(Engine(world, Tally(), Patience(), surroundings), PUSHY)
+        combiner = Combiner(Engine(world, Tally(), Patience(), runtime), PUSHY)
         outcomes = combiner.commit(LEDGER, [of(f"large {number}") for number in range(30)])
         stop.set()
         for thread in threads:
@@ -1822,7 +1824,7 @@ def clean_entry(world: MemoryStore, *records: CleanRecord) -> None:
     world.write(key, body, replacing=ANYTHING)
 
 
-def clean_ledger(world: MemoryStore) -> Ledger[CleanRecord, CleanRecorded]:
+def clean_ledger(world: MemoryStore) -> RecordSpec[CleanRecord, CleanRecorded]:
     """Return the clean document as one that records go into."""
     return clean_tracker(world)._ledger("vitals")  # noqa: SLF001 - what the tracker hands to the combiner
 
@@ -1998,8 +2000,8 @@ class TestTogether:
 
         def work(number: int) -> None:
             dice = random.Random(number)
-            surroundings = Surroundings(clock=time.monotonic, sleep=doze, random=dice.random, beside=beside)
-            engine = Engine(memory, Tally(), Patience(attempts=10**6), surroundings)
+            runtime = Runtime(clock=time.monotonic, sleep=doze, random=dice.random, spawn=spawn)
+            engine = Engine(memory, Tally(), Patience(attempts=10**6), runtime)
             combiner = Combiner(engine)
             for turn in range(12):
                 owner = number // 2 if turn % 2 else f"own-{number}"

@@ -26,7 +26,7 @@ from cf_data_tracker.stores.s3 import open_client
 from cf_data_tracker.stress.plan import plan
 from cf_data_tracker.stress.slowed import kind_of, slowed
 from cf_data_tracker.stress.verdict import Acknowledged, judge
-from cf_data_tracker.tracker import Tracker, raw_target
+from cf_data_tracker.tracker import Tracker, raw_spec
 from conftest import access_to, connection_to, make_bucket
 from dying import INBOX, Crew, Moment, contended, dying, slow, together
 from servers.ceph import CephServer
@@ -63,12 +63,12 @@ def files(schema: str, owner: str, number: int = 1) -> list[NewFile]:
 
 def recorded(connection: Connection, schema: str) -> list[FileVersion]:
     """Return what the document holds."""
-    return list(versions_of(connection.read(raw_target(schema)), schema))
+    return list(versions_of(connection.read(raw_spec(schema)), schema))
 
 
 def commits(connection: Connection, schema: str) -> int:
     """Return how many commits made the document."""
-    revision: int = (connection.read(raw_target(schema)) or {})["revision"]
+    revision: int = (connection.read(raw_spec(schema)) or {})["revision"]
     return revision
 
 

@@ -19,11 +19,12 @@ from botocore.stub import Stubber
 
 from cf_data_tracker import connection as connection_module
 from cf_data_tracker.clean import CleanTracker
-from cf_data_tracker.connection import Connection, Turns, beside
+from cf_data_tracker.connection import Connection, Turns
 from cf_data_tracker.document import raw_document, versions_of
-from cf_data_tracker.engine.commit import Patience
+from cf_data_tracker.engine.retry import Patience
 from cf_data_tracker.errors import ContentionError, DocumentVanishedError, StoreError, TrackerError, UnsafeStoreError
 from cf_data_tracker.names import raw_key
+from cf_data_tracker.runtime import spawn
 from cf_data_tracker.settings import Access
 from cf_data_tracker.store import ANYTHING, Replacing, Stored, Written
 from cf_data_tracker.stores.memory import MemoryStore
@@ -682,15 +683,15 @@ class TestCombining:
         def fails() -> None:
             raise StoreError("refused")
 
-        assert "done" == beside(lambda: "done")()
-        failed = beside(fails)
+        assert "done" == spawn(lambda: "done")()
+        failed = spawn(fails)
         with pytest.raises(StoreError, match="refused"):
             failed()
 
     def test_a_task_beside_ones_own_work_is_begun_at_once(self) -> None:
         """By a thread of its own: who began it goes on meanwhile."""
         threads: list[threading.Thread] = []
-        beside(lambda: threads.append(threading.current_thread()))()
+        spawn(lambda: threads.append(threading.current_thread()))()
         assert [threading.current_thread()] != threads
 
 
@@ -748,6 +749,7 @@ class TestOpening:
             return Fate.ERROR_500 if seen.number == 1 else Fate.ANSWERED
 
         with FaultyProxy(embedded.endpoint_url, second_time_lucky) as proxy:
-            Connection(access_to(embedded, endpoint_url=proxy.endpoint_url)).delete(raw_key(schema))
+            connection = Connection(access_to(embedded, endpoint_url=proxy.endpoint_url))
+            connection.retrying(lambda: connection.store.delete(raw_key(schema)), raw_key(schema))
             assert 2 == proxy.counts.total()
         assert connection_to(embedded).store.read(raw_key(schema)) is None

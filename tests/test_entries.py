@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 from cf_data_tracker import entries
 from cf_data_tracker.clean import CleanTracker
 from cf_data_tracker.connection import Connection
-from cf_data_tracker.engine.combine import Ledger
+from cf_data_tracker.engine.combine import RecordSpec
 from cf_data_tracker.entries import Entry, UnreadableError, carries_payload, json_size, opened, sealed
 from cf_data_tracker.errors import DocumentError, InvalidNameError
 from cf_data_tracker.model import CleanRecord, CleanRecorded, Recorded, Recording
 from cf_data_tracker.names import MAX_NAME_BYTES, aside_key, clean_key, inbox_prefix, raw_key
 from cf_data_tracker.settings import Access
 from cf_data_tracker.stores.memory import MemoryStore
-from cf_data_tracker.tracker import raw_ledger
+from cf_data_tracker.tracker import raw_record_spec
 from strategies import SCHEMA, clean_record, clean_records, file_version, recording, recordings
 
 PREFIX = inbox_prefix(raw_key(SCHEMA))
@@ -48,12 +48,12 @@ def sealed_text(text: str, prefix: str = PREFIX) -> tuple[str, bytes]:
     return f"{prefix}{hashlib.sha256(payload).hexdigest()[:32]}", payload
 
 
-def raw() -> Ledger[Recording, Recorded]:
+def raw() -> RecordSpec[Recording, Recorded]:
     """Return how raw recordings are written and read."""
-    return raw_ledger(SCHEMA)
+    return raw_record_spec(SCHEMA)
 
 
-def clean() -> Ledger[CleanRecord, CleanRecorded]:
+def clean() -> RecordSpec[CleanRecord, CleanRecorded]:
     """Return how clean records are written and read."""
     connection = Connection(Access(bucket="clean"), store=MemoryStore())
     return CleanTracker.over(connection, connection)._ledger(SCHEMA)  # noqa: SLF001 - what its inbox is made with
@@ -351,7 +351,7 @@ class TestDamage:
         ],
     )
     @pytest.mark.parametrize("ledger", [raw, clean])
-    def test_json_of_another_shape_is_unreadable(self, text: str, ledger: Callable[[], Ledger[Any, Any]]) -> None:
+    def test_json_of_another_shape_is_unreadable(self, text: str, ledger: Callable[[], RecordSpec[Any, Any]]) -> None:
         """Whatever JSON holds that is no list of recordings, or no JSON at all, is unreadable, and no other error."""
         with pytest.raises(UnreadableError):
             opened(*sealed_text(text), ledger().from_json)

@@ -52,7 +52,7 @@ from cf_data_tracker.cli.app import app
 from cf_data_tracker.cli.failure import Code
 from cf_data_tracker.connection import Connection, _proven
 from cf_data_tracker.embedded import running
-from cf_data_tracker.engine.commit import Patience
+from cf_data_tracker.engine.retry import Patience
 from cf_data_tracker.entries import sealed
 from cf_data_tracker.errors import (
     ClaimLostError,
@@ -68,7 +68,7 @@ from cf_data_tracker.errors import (
 from cf_data_tracker.model import Claim, CleanRecorded, NewFile, Recorded
 from cf_data_tracker.names import clean_key, data_key, inbox_prefix, raw_key
 from cf_data_tracker.sweep import Swept
-from cf_data_tracker.tracker import Tracker, raw_ledger, recordings_of
+from cf_data_tracker.tracker import Tracker, raw_record_spec, recordings_of
 from cf_data_tracker.upload import NewUpload
 from servers.hostile import DELETES, GIGABYTE, KINDS, WRITES, HostileServer, Kind, bomb, purpose_of
 
@@ -308,7 +308,7 @@ def _record_two_schemas(stage: Stage, way: Way) -> object:
 def _with_entry(stage: Stage) -> None:
     """Leave in the inbox what a dead worker published, too large for a key."""
     _base(stage)
-    ledger = raw_ledger(stage.schema)
+    ledger = raw_record_spec(stage.schema)
     new = [stage.new(f"{uuid.uuid4().hex}{number}.zip", checksum=uuid.uuid4().hex) for number in range(40)]
     recordings = recordings_of(new, datetime(2024, 1, 1, tzinfo=timezone.utc))
     key, body = sealed(inbox_prefix(raw_key(stage.schema)), [ledger.to_json(one) for one in recordings])

@@ -12,18 +12,20 @@ from typing import Final, TypeVar
 
 import pytest
 
-from cf_data_tracker import connection as connection_module
+from cf_data_tracker import runtime
 from cf_data_tracker.engine import inbox as inbox_module
-from cf_data_tracker.engine.commit import Beside, Engine, Patience, Surroundings, at_once
+from cf_data_tracker.engine.cas import Engine
 from cf_data_tracker.engine.inbox import FETCHED_AT_ONCE, PAGE, SWEPT_AT_ONCE, Inbox
+from cf_data_tracker.engine.retry import Patience
 from cf_data_tracker.entries import Entry, carries_payload, sealed
 from cf_data_tracker.errors import DeniedError, ReadDeniedError, RetainedError, StoreError
 from cf_data_tracker.model import Recording
 from cf_data_tracker.names import aside_key, inbox_prefix, raw_key
+from cf_data_tracker.runtime import Runtime, Spawn, run_inline
 from cf_data_tracker.stats import Tally
 from cf_data_tracker.store import ANYTHING, Stored, Unanswered
 from cf_data_tracker.stores.memory import MemoryStore
-from cf_data_tracker.tracker import raw_ledger
+from cf_data_tracker.tracker import raw_record_spec
 from fates import Fate, FatefulStore
 from interrupting import interrupted_at
 from strategies import recording
@@ -32,7 +34,7 @@ T = TypeVar("T")
 
 KEY: Final = raw_key("vitals")
 PREFIX: Final = inbox_prefix(KEY)
-LEDGER: Final = raw_ledger("vitals")
+LEDGER: Final = raw_record_spec("vitals")
 
 
 class Later:
@@ -67,7 +69,7 @@ class Clock:
 
 def spawn(task: Callable[[], T]) -> Callable[[], T]:
     """Begin a task in a thread."""
-    return connection_module.beside(task)
+    return runtime.spawn(task)
 
 
 def until(holds: Callable[[], bool]) -> None:
@@ -79,11 +81,11 @@ def until(holds: Callable[[], bool]) -> None:
 
 
 def inbox_over(
-    store: FatefulStore | MemoryStore, beside: Beside = at_once, clock: Callable[[], float] = lambda: 0.0
+    store: FatefulStore | MemoryStore, spawn: Spawn = run_inline, clock: Callable[[], float] = lambda: 0.0
 ) -> Inbox[Recording]:
     """Return the inbox of the document, as one more process sees it."""
-    surroundings = Surroundings(clock=clock, sleep=lambda _: None, random=lambda: 0.5, beside=beside)
-    engine = Engine(store, Tally(), Patience(), surroundings)
+    runtime = Runtime(clock=clock, sleep=lambda _: None, random=lambda: 0.5, spawn=spawn)
+    engine = Engine(store, Tally(), Patience(), runtime)
     return Inbox(engine, KEY, LEDGER.to_json, LEDGER.from_json)
 
 
@@ -157,8 +159,8 @@ class TestPublishing:
     def test_the_inbox_of_another_document_is_not_seen(self) -> None:
         """Though the name of its schema may begin like ours."""
         store = MemoryStore()
-        engine = Engine(store, Tally(), Patience(), Surroundings(clock=float, sleep=lambda _: None, random=float))
-        vital = Inbox(engine, raw_key("vital"), LEDGER.to_json, raw_ledger("vital").from_json)
+        engine = Engine(store, Tally(), Patience(), Runtime(clock=float, sleep=lambda _: None, random=float))
+        vital = Inbox(engine, raw_key("vital"), LEDGER.to_json, raw_record_spec("vital").from_json)
         vital.publish(*vital.seal([recording("a")]))
         assert [] == inbox_over(store).waiting()
         assert 1 == len(vital.waiting())
@@ -340,8 +342,8 @@ class TestRemoving:
         for step in count():
             store = MemoryStore()
             first, second, third = publish_many(store, 3)
-            inbox = inbox_over(store, at_once if way == "inline" else spawn)
-            came = interrupted_at(step, partial(inbox.remove, [first]), inbox_module, connection_module)
+            inbox = inbox_over(store, run_inline if way == "inline" else spawn)
+            came = interrupted_at(step, partial(inbox.remove, [first]), inbox_module, runtime)
             for key in (second, third):
                 inbox.remove([key])
             until(lambda store=store, keys={second, third}: not keys & set(left_in(store)))  # type: ignore[misc]

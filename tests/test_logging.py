@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from cf_data_tracker.connection import Connection
-from cf_data_tracker.engine.commit import Patience
+from cf_data_tracker.engine.retry import Patience
 from cf_data_tracker.errors import StoreError
 from cf_data_tracker.model import NewFile
 from cf_data_tracker.names import aside_key, inbox_prefix, raw_key

@@ -9,7 +9,7 @@ import pytest
 
 from cf_data_tracker.connection import Connection
 from cf_data_tracker.document import Document, to_bytes
-from cf_data_tracker.engine.commit import Patience
+from cf_data_tracker.engine.retry import Patience
 from cf_data_tracker.errors import (
     ContentionError,
     DocumentError,
@@ -632,7 +632,7 @@ def test_on_a_real_server(embedded: Server, schema: str) -> None:
     for number in range(3):
         worker.record(schema, "births", "FY2023", f"{number}", file_size=5, s3_location="s3://raw/x")
     assert ((), ()) == (worker.verify_history(schema).findings, worker.verify_history(schema).notes)
-    Connection(access_to(embedded, VERSIONED)).delete(raw_key(schema))
+    Connection(access_to(embedded, VERSIONED)).store.delete(raw_key(schema))
     assert "is gone" in other.verify_history(schema).findings[0]
     with pytest.raises(WouldLoseError):
         other.restore(schema, 2)
@@ -651,7 +651,7 @@ def test_the_history_on_each_server(server: Server, schema: str) -> None:
     tracker = Tracker.over(connection)
 
     def put(body: bytes) -> None:
-        connection.asked(lambda store: store.write(key, body, replacing=ANYTHING), key)
+        connection.store.write(key, body, replacing=ANYTHING)
 
     documents = [document_of(schema, *map(str, range(number + 1))) for number in range(3)]
     for document in documents:
@@ -659,7 +659,7 @@ def test_the_history_on_each_server(server: Server, schema: str) -> None:
     assert ((), (), 3) == (tracker.verify_history(schema).findings, tracker.verify_history(schema).notes, 3)
     put(b"ruined")
     assert "no tracker document since" in tracker.verify_history(schema).findings[0]
-    connection.delete(key)
+    connection.store.delete(key)
     assert "is gone" in tracker.verify_history(schema).findings[0]
     put(documents[1])
     history = tracker.verify_history(schema)

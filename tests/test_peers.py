@@ -14,7 +14,7 @@ import peers
 from contestants import loop
 from contestants.harness import Contestant, File, Job, files_of, recorded
 from contestants.lineup import LINEUP, Entry
-from racing.environments import BENCHMARKS, surroundings
+from racing.environments import BENCHMARKS, runtime
 from racing.figures import COLUMNS, Measured, cells, figures, known, markdown, remarks, title
 from racing.meters import Busy, busy, cpu_seconds
 from racing.race import Heard, Message, RaceError, Team, race
@@ -179,7 +179,7 @@ def test_the_line_up_is_pinned_and_there() -> None:
 
 def test_contestants_see_no_keys_of_the_callers() -> None:
     """Of the caller's environment a contestant is given no AWS settings and no proxies."""
-    given = surroundings({"AWS_PROFILE": "x", "aws_secret_access_key": "x", "https_proxy": "x", "PATH": "/bin"})
+    given = runtime({"AWS_PROFILE": "x", "aws_secret_access_key": "x", "https_proxy": "x", "PATH": "/bin"})
     assert "/bin" == given["PATH"]
     assert "x" not in given.values()
 

@@ -12,8 +12,10 @@ from typing import Final, TypeVar
 import pytest
 
 from cf_data_tracker.connection import Connection
-from cf_data_tracker.engine.commit import Engine, Patience, Surroundings
+from cf_data_tracker.engine.cas import Engine
+from cf_data_tracker.engine.retry import Patience
 from cf_data_tracker.errors import StoreError, TrackerError, UnsafeStoreError
+from cf_data_tracker.runtime import Runtime
 from cf_data_tracker.stats import Tally
 from cf_data_tracker.store import ANYTHING, Answer, Conflict, Replacing, Store, Stored, Unanswered, Written
 from cf_data_tracker.stores.memory import MemoryStore
@@ -43,9 +45,9 @@ START: Final = "of 32 writers at once that create one object, one wins"
 
 def persist(attempt: Callable[[], T]) -> T:
     """Call until there is an answer, as the engine does, in no time."""
-    surroundings = Surroundings(clock=lambda: 0.0, sleep=lambda _seconds: None, random=lambda: 0.0)
+    runtime = Runtime(clock=lambda: 0.0, sleep=lambda _seconds: None, random=lambda: 0.0)
     patience = Patience(attempts=100, seconds=1.0)
-    return Engine(MemoryStore(), Tally(), patience, surroundings).persist(attempt)
+    return Engine(MemoryStore(), Tally(), patience, runtime).persist(attempt)
 
 
 def examined(store: Store) -> Diagnosis:

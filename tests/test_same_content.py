@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from cf_data_tracker.connection import Connection
 from cf_data_tracker.document import Document, to_bytes, versions_of
-from cf_data_tracker.engine.commit import Patience
+from cf_data_tracker.engine.retry import Patience
 from cf_data_tracker.entries import sealed
 from cf_data_tracker.errors import DifferentContentError, InvalidNameError, SameContentError
 from cf_data_tracker.model import ON_SAME_CONTENT, FileVersion, NewFile, Recorded, Recording
@@ -20,7 +20,7 @@ from cf_data_tracker.names import inbox_prefix, raw_key
 from cf_data_tracker.rules.raw import record
 from cf_data_tracker.settings import Access
 from cf_data_tracker.stores.memory import MemoryStore
-from cf_data_tracker.tracker import Tracker, raw_ledger
+from cf_data_tracker.tracker import Tracker, raw_record_spec
 from cf_data_tracker.upload import NewUpload, content_of, place
 from dying import contended
 from strategies import FILE_NAMES, FILES, SCHEMA, TABLES, raw_documents, recording
@@ -293,7 +293,7 @@ def test_what_was_asked_travels_through_the_inbox(choice: str) -> None:
     """What one worker asks is heeded by another, who commits for it."""
     store = MemoryStore()
     tracker_over(store, combining=False).record_many([file("first.zip")])
-    ledger = raw_ledger(SCHEMA)
+    ledger = raw_record_spec(SCHEMA)
     dead = Recording(new=replace(file("second.zip", choice), fyear="FY2023"), recorded_by="a dead worker's")
     key, body = sealed(inbox_prefix(raw_key(SCHEMA)), [ledger.to_json(dead)])
     assert dead == ledger.from_json(ledger.to_json(dead))
@@ -306,7 +306,7 @@ def test_what_was_asked_travels_through_the_inbox(choice: str) -> None:
 
 def test_an_entry_does_not_say_what_is_the_default() -> None:
     """Keys are short: whoever asks for nothing sends nothing more than before."""
-    as_json = raw_ledger(SCHEMA).to_json(recording())
+    as_json = raw_record_spec(SCHEMA).to_json(recording())
     assert isinstance(as_json, dict)
     assert "on_same_content" not in as_json
 

@@ -82,7 +82,7 @@ def test_a_task_runs_beside_its_beginner(world: World) -> None:
         return "result"
 
     def life() -> None:
-        answer = world.beside(task)
+        answer = world.spawn(task)
         world.sleep(2.0)
         ended.append((answer(), world.now))
 
@@ -96,7 +96,7 @@ def test_a_result_that_is_there_already_is_not_waited_for(world: World) -> None:
     ended: list[tuple[int, int, float]] = []
 
     def life() -> None:
-        answer = world.beside(lambda: 7)
+        answer = world.spawn(lambda: 7)
         world.sleep(2.0)
         ended.append((answer(), answer(), world.now))
 
@@ -113,7 +113,7 @@ def test_the_error_of_a_task_is_raised_where_its_result_is_asked_for(world: Worl
         raise LookupError("lost")
 
     def life() -> None:
-        answer = world.beside(task)
+        answer = world.spawn(task)
         world.sleep(1.0)
         with pytest.raises(LookupError, match="lost"):
             answer()

@@ -35,7 +35,7 @@ from cf_data_tracker.rules.verify import findings
 from cf_data_tracker.settings import Access
 from cf_data_tracker.store import ANYTHING, Store, Stored
 from cf_data_tracker.stores.memory import MemoryStore
-from cf_data_tracker.tracker import Tracker, raw_ledger
+from cf_data_tracker.tracker import Tracker, raw_record_spec
 from conftest import access_to
 from models import ANY_ID, CleanModel, Plain, RawModel, Shelf, stored_form, with_identities
 from servers.server import Server
@@ -581,7 +581,7 @@ class RawTrackers(Together):
 
     def commit(self, worker: int, recordings: list[Recording]) -> None:
         """Commit recordings that have an identity."""
-        ledger = raw_ledger(recordings[0].new.schema)
+        ledger = raw_record_spec(recordings[0].new.schema)
         connection = self.connections[worker]
         self.both(lambda: connection.commit(ledger, recordings), lambda: self.model.commit(worker, recordings))
 

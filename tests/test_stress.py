@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from cf_data_tracker.cli.app import app
 from cf_data_tracker.connection import Connection
-from cf_data_tracker.engine.commit import Patience
+from cf_data_tracker.engine.retry import Patience
 from cf_data_tracker.errors import InvalidNameError
 from cf_data_tracker.model import FileVersion
 from cf_data_tracker.names import aside_key, inbox_prefix, raw_key
@@ -21,7 +21,7 @@ from cf_data_tracker.store import ANYTHING
 from cf_data_tracker.stress import Options, Progress, Report, run
 from cf_data_tracker.stress.plan import plan
 from cf_data_tracker.stress.verdict import Acknowledged, judge
-from cf_data_tracker.tracker import Tracker, raw_target
+from cf_data_tracker.tracker import Tracker, raw_spec
 from conftest import access_to, connection_to
 from servers.proxy import Fate, FaultyProxy, mix
 from servers.server import Server
@@ -257,7 +257,7 @@ class TestRuns:
         """The document is gone afterwards, and so is all else that the run wrote."""
         silently(connection_to(embedded), Options(workers=1, files=3, schema=schema))
         connection = connection_to(embedded)
-        assert connection.read(raw_target(schema)) is None
+        assert connection.read(raw_spec(schema)) is None
         assert connection.store.list(f"{schema}/") == []
         assert connection.store.list("_cf_tracker/") == []
 
@@ -287,7 +287,7 @@ class TestRuns:
         with pytest.raises(KeyboardInterrupt):
             run(connection_to(embedded), Options(workers=3, files=1000, schema=schema), break_off)
         assert multiprocessing.active_children() == []
-        assert connection_to(embedded).read(raw_target(schema)) is None
+        assert connection_to(embedded).read(raw_spec(schema)) is None
 
     def test_somebodys_document_is_not_touched(self, embedded: Server, schema: str) -> None:
         """A schema that holds a document already is refused, and the document stays as it is."""

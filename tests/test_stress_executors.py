@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from cf_data_tracker.cli.app import app
 from cf_data_tracker.connection import Connection
-from cf_data_tracker.engine.commit import Patience
+from cf_data_tracker.engine.retry import Patience
 from cf_data_tracker.errors import InvalidNameError, StoreError
 from cf_data_tracker.names import raw_key
 from cf_data_tracker.settings import Access
@@ -28,7 +28,7 @@ from cf_data_tracker.stress.executors import name_of, opened, run_on
 from cf_data_tracker.stress.plan import plan
 from cf_data_tracker.stress.verdict import Acknowledged
 from cf_data_tracker.stress.worker import Account, Failed, Job, results, work_within
-from cf_data_tracker.tracker import raw_target
+from cf_data_tracker.tracker import raw_spec
 from conftest import connection_to
 from servers.server import Server
 
@@ -98,7 +98,7 @@ class TestThreads:
                 run(connection, Options(workers=3, files=2_000, schema=schema), break_off, pool)
             together = threading.Barrier(3, timeout=60)  # none is at work any more
             assert [0, 1, 2] == sorted(pool.map(lambda _: together.wait(), range(3)))
-        assert connection_to(embedded).read(raw_target(schema)) is None
+        assert connection_to(embedded).read(raw_spec(schema)) is None
 
     def test_a_thread_that_is_told_to_stop_stops(self, schema: str) -> None:
         """It ends with the recording that it is at."""
@@ -118,7 +118,7 @@ def test_a_worker_stops_where_the_document_is_taken_away(schema: str) -> None:
     connection = in_memory()
     steps = results(job(connection, schema))
     assert isinstance(next(steps), Acknowledged)
-    connection.delete(raw_key(schema))
+    connection.store.delete(raw_key(schema))
     last = next(steps)
     assert isinstance(last, Failed)
     assert "DocumentVanishedError" == last.kind

@@ -11,7 +11,7 @@ import pytest
 from cf_data_tracker.clean import CleanTracker
 from cf_data_tracker.connection import Connection
 from cf_data_tracker.document import Document
-from cf_data_tracker.engine.commit import Patience
+from cf_data_tracker.engine.retry import Patience
 from cf_data_tracker.errors import DocumentError, InvalidNameError, ReadDeniedError, StoreError
 from cf_data_tracker.names import clean_key, older_clean_key, raw_key
 from cf_data_tracker.settings import Access

@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import StatusCode
 
 from cf_data_tracker.connection import Connection
-from cf_data_tracker.engine.commit import Patience
+from cf_data_tracker.engine.retry import Patience
 from cf_data_tracker.errors import DocumentError
 from cf_data_tracker.model import NewFile
 from cf_data_tracker.names import raw_key

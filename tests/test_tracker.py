@@ -14,7 +14,7 @@ from typing import Any, Final
 import pytest
 
 from cf_data_tracker.connection import Connection
-from cf_data_tracker.engine.commit import Patience
+from cf_data_tracker.engine.retry import Patience
 from cf_data_tracker.errors import (
     ContentionError,
     DocumentError,

@@ -38,7 +38,7 @@ from botocore.response import StreamingBody
 
 from cf_data_tracker.connection import Connection
 from cf_data_tracker.document import versions_of
-from cf_data_tracker.engine.commit import Patience
+from cf_data_tracker.engine.retry import Patience
 from cf_data_tracker.errors import (
     DeniedError,
     DifferentContentError,

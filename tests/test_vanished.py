@@ -119,7 +119,7 @@ CLEAN_CALLS: Final[dict[str, Call]] = {
 @pytest.mark.parametrize("call", RAW_CALLS.values(), ids=RAW_CALLS)
 def test_a_deleted_raw_document_is_missed_in_a_new_process(begin: Callable[[], Process], call: Call) -> None:
     """Nothing begins again at version 1, and no question is answered as if nothing had been recorded."""
-    begin().raw.delete(raw_key("vitals"))
+    begin().raw.store.delete(raw_key("vitals"))
     with pytest.raises(DocumentVanishedError, match=r"Restore it .* delete its delete marker and all its earlier vers"):
         call(begin())
 
@@ -127,7 +127,7 @@ def test_a_deleted_raw_document_is_missed_in_a_new_process(begin: Callable[[], P
 @pytest.mark.parametrize("call", CLEAN_CALLS.values(), ids=CLEAN_CALLS)
 def test_a_deleted_clean_document_is_missed_in_a_new_process(begin: Callable[[], Process], call: Call) -> None:
     """Nothing that was cleaned is handed out again."""
-    begin().clean.delete(clean_key("vitals"))
+    begin().clean.store.delete(clean_key("vitals"))
     with pytest.raises(DocumentVanishedError):
         call(begin())
 
@@ -135,11 +135,11 @@ def test_a_deleted_clean_document_is_missed_in_a_new_process(begin: Callable[[],
 def test_so_it_is_on_a_server(embedded: Server, schema: str) -> None:
     """Every call, of either document; and the raw one can be restored by a process that has just begun."""
     begin = filled(on(embedded, schema))
-    begin().clean.delete(clean_key("vitals"))
+    begin().clean.store.delete(clean_key("vitals"))
     for call in CLEAN_CALLS.values():
         with pytest.raises(DocumentVanishedError):
             call(begin())
-    begin().raw.delete(raw_key("vitals"))
+    begin().raw.store.delete(raw_key("vitals"))
     for call in RAW_CALLS.values():
         with pytest.raises(DocumentVanishedError):
             call(begin())
@@ -149,7 +149,7 @@ def test_so_it_is_on_a_server(embedded: Server, schema: str) -> None:
 
 def test_it_can_be_restored_by_a_new_process(begin: Callable[[], Process]) -> None:
     """Afterwards all goes on."""
-    begin().raw.delete(raw_key("vitals"))
+    begin().raw.store.delete(raw_key("vitals"))
     assert 3 == begin().tracker.restore("vitals", 2).revision
     assert 3 == record(begin())
 
@@ -157,9 +157,9 @@ def test_it_can_be_restored_by_a_new_process(begin: Callable[[], Process]) -> No
 def test_whoever_deletes_its_marker_and_versions_begins_anew(begin: Callable[[], Process]) -> None:
     """As the error says."""
     process, key = begin(), raw_key("vitals")
-    process.raw.delete(key)
-    for kept in process.raw.about("versions", lambda objects: objects.versions(key), key):
-        process.raw.asked(lambda store, version=kept.version: store.erase(key, version), key)  # type: ignore[misc]
+    process.raw.store.delete(key)
+    for kept in process.raw.objects.versions(key):
+        process.raw.store.erase(key, kept.version)
     assert 1 == record(begin())
 
 
@@ -185,7 +185,7 @@ class TestTheOlderCleanDocument:
         record(begin(), "a.zip")
         record(begin(), "b.zip")
         begin().cleaner.record(begin().cleaner.pending("vitals")[0], ["vitals/b.parquet"])
-        begin().clean.delete(older_clean_key("vitals"))
+        begin().clean.store.delete(older_clean_key("vitals"))
         assert [] == begin().cleaner.pending("vitals")
         assert begin().tracker.audit("vitals").tracked
 

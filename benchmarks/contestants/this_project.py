@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cf_data_tracker import NewFile, Tracker
 from cf_data_tracker.connection import Connection
-from cf_data_tracker.engine.commit import Patience
+from cf_data_tracker.engine.retry import Patience
 from cf_data_tracker.settings import Access
 from contestants.harness import GIVE_UP_SECONDS, Contestant, File, Job
 

@@ -36,7 +36,7 @@ def interpreter(entry: Entry) -> str:
     return str(python)
 
 
-def surroundings(environment: Mapping[str, str]) -> dict[str, str]:
+def runtime(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the environment variables for a contestant: no keys, endpoints or proxies of the caller's."""
     kept = {
         name: value

@@ -15,18 +15,20 @@ from typing import Final, TypeAlias
 from unittest.mock import patch
 
 from cf_data_tracker.document import Document, raw_document, versions_of
-from cf_data_tracker.engine.combine import TUNING, Combiner, Ledger, Tuning
-from cf_data_tracker.engine.commit import Engine, Patience, Surroundings
+from cf_data_tracker.engine.cas import Engine
+from cf_data_tracker.engine.combine import TUNING, Combiner, RecordSpec, Tuning
+from cf_data_tracker.engine.retry import Patience
 from cf_data_tracker.entries import opened
 from cf_data_tracker.errors import TrackerError
 from cf_data_tracker.model import NewFile, Recorded, Recording
 from cf_data_tracker.names import inbox_prefix
+from cf_data_tracker.runtime import Runtime
 from cf_data_tracker.stats import Tally
 from cf_data_tracker.store import Stored
 from cf_data_tracker.stores.memory import MemoryStore
 from cf_data_tracker.stress.latency import PROFILES
 from cf_data_tracker.stress.verdict import Acknowledged, judge
-from cf_data_tracker.tracker import raw_ledger
+from cf_data_tracker.tracker import raw_record_spec
 from virtual.s3 import MortalStore, VirtualS3
 from virtual.world import World
 
@@ -40,7 +42,7 @@ REMEMBERED, ENTRIES = 16, 20_000
 """How many documents and how many inbox entries are remembered with what was read of them."""
 
 Record: TypeAlias = Callable[[Recording], Recorded]
-RawLedger: TypeAlias = Ledger[Recording, Recorded]
+RawLedger: TypeAlias = RecordSpec[Recording, Recorded]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -184,9 +186,9 @@ class _Simulation:
         self._memory = MemoryStore()
         self._s3 = VirtualS3(world, self._memory, PROFILES[scenario.profile], limits=scenario.limits)
         self._tally = Tally()
-        self._ledger = replace(raw_ledger(SCHEMA), parse=_remembering(raw_document))
-        self._surroundings = Surroundings(
-            clock=world.clock, sleep=world.sleep, random=world.random.random, beside=world.beside
+        self._ledger = replace(raw_record_spec(SCHEMA), parse=_remembering(raw_document))
+        self._surroundings = Runtime(
+            clock=world.clock, sleep=world.sleep, random=world.random.random, spawn=world.spawn
         )
         self._lives: list[_Life] = []
         self._acknowledged: list[Acknowledged] = []

@@ -65,7 +65,7 @@ class World:
             raise GreenletExit
         self._hub.switch()
 
-    def beside(self, task: Callable[[], T]) -> Callable[[], T]:
+    def spawn(self, task: Callable[[], T]) -> Callable[[], T]:
         """Begin a task beside the caller's own work, and return what waits for its result, or raises what it raised."""
         future: Future[T] = Future()
         waiting: list[greenlet] = []

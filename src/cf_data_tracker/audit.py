@@ -19,10 +19,10 @@ from functools import partial
 from itertools import pairwise, takewhile
 from typing import TypeAlias
 
-from cf_data_tracker.ahead import side_by_side
+from cf_data_tracker.concurrently import map_concurrently
 from cf_data_tracker.connection import Connection
 from cf_data_tracker.document import Document, raw_document, versions_of
-from cf_data_tracker.engine.commit import Target
+from cf_data_tracker.engine.cas import DocumentSpec
 from cf_data_tracker.errors import DeniedError, InvalidNameError, StoreError
 from cf_data_tracker.model import FileVersion, NewFile, Recorded
 from cf_data_tracker.named import Documents, Named
@@ -177,7 +177,7 @@ class _Auditor:
         self._deep = deep
         self._listing = Listing(connection, on_progress)
         self._home = connection.store.location("")
-        self._raw = Target(key=raw_key(schema), parse=raw_document)
+        self._raw = DocumentSpec(key=raw_key(schema), parse=raw_document)
 
     def audit(self, written_until: float) -> Audit:
         """Read, list, read again, and look further into what is in doubt."""
@@ -258,7 +258,7 @@ class _Auditor:
         return orphan(self._home + found.key, found, utc(found.modified))
 
     def _of_doubts(self, seen: _Seen) -> list[Finding]:
-        verdicts = list(side_by_side(partial(self._looked_at, doubt) for doubt in seen.doubts))
+        verdicts = list(map_concurrently(partial(self._looked_at, doubt) for doubt in seen.doubts))
         seen.not_compared += sum(verdict is Content.UNKNOWN for verdict in verdicts)
         return [verdict for verdict in verdicts if isinstance(verdict, Finding)]
 
@@ -279,7 +279,7 @@ class _Auditor:
         return other_content(doubt.version, location, doubt.found, _why(doubt))
 
     def _read_through(self, doubt: _Doubt, sha256: str) -> Finding | Content:
-        digest = self._connection.about("read", lambda objects: objects.sha256(doubt.key), doubt.key)
+        digest = self._connection.retrying(lambda: self._connection.objects.sha256(doubt.key), doubt.key)
         location = self._home + doubt.key
         if digest is None:
             return missing(doubt.version, location)
@@ -317,7 +317,7 @@ class Listing:
             place = bisect_right(keys, last, lo=place)
 
     def _page(self, prefix: str, after: str) -> Page:
-        page = self._connection.about("list", lambda objects: objects.page(prefix, after=after), prefix)
+        page = self._connection.retrying(lambda: self._connection.objects.page(prefix, after=after), prefix)
         keys = [after, *(one.key for one in page.objects)]
         if any(one >= other for one, other in pairwise(keys)):
             raise StoreError(
@@ -346,7 +346,7 @@ def check_never_there(connection: Connection, key: str) -> None:
         DocumentVanishedError: It does.
     """
     try:
-        kept = connection.about("versions", lambda objects: objects.versions(key), key)
+        kept = connection.retrying(lambda: connection.objects.versions(key), key)
     except DeniedError:
         return  # nobody here can know
     if kept:
@@ -370,7 +370,7 @@ def to_take_in(
         return (), ()
     known = {(one.table, one.file_name, one.file): one for one in versions_of(document, audit.schema)}
     named = Documents(connection, before="", strict={audit.schema}, whole=False).read(audit.schema)
-    heads = side_by_side(partial(_head, connection, _found(finding).key) for finding in audit.orphans)
+    heads = map_concurrently(partial(_head, connection, _found(finding).key) for finding in audit.orphans)
     oldest_first = sorted(
         zip(audit.orphans, heads, strict=True), key=lambda pair: (_found(pair[0]).modified, pair[0].location)
     )
@@ -380,7 +380,7 @@ def to_take_in(
 
 
 def _head(connection: Connection, key: str) -> Head | None:
-    return connection.about("head", lambda objects: objects.head(key), key)
+    return connection.retrying(lambda: connection.objects.head(key), key)
 
 
 def _file_or_left(schema: str, finding: Finding, head: Head | None, known: _Known, named: Named) -> NewFile | Finding:

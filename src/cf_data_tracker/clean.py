@@ -16,10 +16,10 @@ from datetime import datetime, timedelta, timezone
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from cf_data_tracker.connection import SURROUNDINGS, Connection
+from cf_data_tracker.connection import Connection
 from cf_data_tracker.document import Document, claim_in, clean_document, older_clean_document, versions_of
-from cf_data_tracker.engine.combine import Ledger
-from cf_data_tracker.engine.commit import Target
+from cf_data_tracker.engine.cas import DocumentSpec
+from cf_data_tracker.engine.combine import RecordSpec
 from cf_data_tracker.errors import (
     ClaimLostError,
     ContentionError,
@@ -70,10 +70,11 @@ from cf_data_tracker.rules.clean import (
     skipped,
     skipped_in_words,
 )
+from cf_data_tracker.runtime import RUNTIME
 from cf_data_tracker.settings import Access, clean_access, environment, raw_access
 from cf_data_tracker.stats import Stats
 from cf_data_tracker.sweep import Sweep, Swept, forgettable, notable, seen_now
-from cf_data_tracker.tracker import connect, raw_target
+from cf_data_tracker.tracker import connect, raw_spec
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -416,10 +417,10 @@ class CleanTracker:
         Raises as `pending` does.
         """
         schema = check_schema(schema)
-        return self._with_older(self._clean.read(_clean_target(schema)), schema)
+        return self._with_older(self._clean.read(_clean_spec(schema)), schema)
 
     def _raw_document(self, schema: str) -> Document:
-        raw = self._raw.read(raw_target(schema))
+        raw = self._raw.read(raw_spec(schema))
         if raw is None:
             raise NotTrackedError(
                 f"the schema {schema} is not tracked: {self._raw.store.location(schema)}/ has no document"
@@ -469,10 +470,10 @@ class CleanTracker:
     def _tries(self, doing: str) -> Iterator[None]:
         """Yield once for each try, and end with an error."""
         patience = self._clean.patience
-        end = SURROUNDINGS.clock() + patience.seconds
+        end = RUNTIME.clock() + patience.seconds
         for _ in range(patience.attempts):
             yield
-            if SURROUNDINGS.clock() >= end:
+            if RUNTIME.clock() >= end:
                 break
         raise ContentionError(f"others kept {doing}; nothing was changed, try later")
 
@@ -485,11 +486,11 @@ class CleanTracker:
     def _change(self, schema: str, changes: Sequence[CleanChange]) -> Sequence[CleanChanged]:
         return self._clean.commit(self._changes(schema), changes)
 
-    def _ledger(self, schema: str) -> Ledger[CleanRecord, CleanRecorded]:
+    def _ledger(self, schema: str) -> RecordSpec[CleanRecord, CleanRecorded]:
         """Return the clean document, for those who put records into it and nothing else."""
-        return cast("Ledger[CleanRecord, CleanRecorded]", self._changes(schema))
+        return cast("RecordSpec[CleanRecord, CleanRecorded]", self._changes(schema))
 
-    def _changes(self, schema: str) -> Ledger[CleanChange, CleanChanged]:
+    def _changes(self, schema: str) -> RecordSpec[CleanChange, CleanChanged]:
         def change(
             document: Document | None, changes: Sequence[CleanChange]
         ) -> tuple[Document | None, Sequence[CleanChanged]]:
@@ -497,7 +498,7 @@ class CleanTracker:
             grown, outcomes = change_many(base, schema, changes)
             return (document if grown is base or grown is None else settled(grown)), outcomes
 
-        return Ledger(
+        return RecordSpec(
             key=clean_key(schema),
             parse=clean_document,
             lasting=lambda document: CARRIED_OVER in document,
@@ -511,7 +512,7 @@ class CleanTracker:
         if document is not None and CARRIED_OVER in document:
             return document
         try:
-            older = self._clean.read(Target(key=older_clean_key(schema), parse=older_clean_document))
+            older = self._clean.read(DocumentSpec(key=older_clean_key(schema), parse=older_clean_document))
         except ReadDeniedError:  # as a missing one is answered where the caller may not list
             older = None
         except DocumentVanishedError:
@@ -552,8 +553,8 @@ def _seconds(what: str, value: object) -> float:
     return check_seconds(what, value.total_seconds() if isinstance(value, timedelta) else value)
 
 
-def _clean_target(schema: str) -> Target:
-    return Target(key=clean_key(schema), parse=clean_document)
+def _clean_spec(schema: str) -> DocumentSpec:
+    return DocumentSpec(key=clean_key(schema), parse=clean_document)
 
 
 KINDS: Final[dict[str, type[CleanChange]]] = {

@@ -9,19 +9,19 @@ called, unless a boto3 client is handed in.
 from collections.abc import Iterator
 from copy import deepcopy
 from datetime import datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from cf_data_tracker.audit import Listing
 from cf_data_tracker.clean import CleanTracker
 from cf_data_tracker.connection import Connection
 from cf_data_tracker.document import Document, clean_document, older_clean_document, table_name_of, version_of
-from cf_data_tracker.engine.commit import Target
+from cf_data_tracker.engine.cas import DocumentSpec
 from cf_data_tracker.errors import NotTrackedError, TrackerError
 from cf_data_tracker.model import FileVersion
 from cf_data_tracker.names import check_count, check_schema, check_text, clean_key, older_clean_key, plain
 from cf_data_tracker.settings import Access, clean_access, environment
-from cf_data_tracker.tracker import raw_target
+from cf_data_tracker.tracker import raw_spec
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -57,7 +57,7 @@ def read_clean_version_json(bucket_name: str, json_key: str, schema_name: str) -
     """
     connection = _connection(bucket_name)
     schema_name, json_key = plain(schema_name), check_text("json_key", json_key)
-    stored = connection.read(Target(key=json_key, parse=older_clean_document))
+    stored = connection.read(DocumentSpec(key=json_key, parse=older_clean_document))
     entry: Document = deepcopy(stored) if stored is not None else {"schema_name": schema_name, "tables": {}}
     if json_key == older_clean_key(schema_name):
         entry["tables"].update(_in_older_shape(_tracker(connection).document(schema_name)))
@@ -82,7 +82,7 @@ def read_clean_version_tracker(clean_bucket: str, tracker_path: str) -> Document
     if tracker_path == clean_key(schema):
         document = _tracker(connection).document(schema)
     else:
-        document = connection.read(Target(key=tracker_path, parse=clean_document))
+        document = connection.read(DocumentSpec(key=tracker_path, parse=clean_document))
     return deepcopy(document) if document is not None else {"schema_name": schema, "tables": {}}
 
 
@@ -97,7 +97,7 @@ def get_raw_and_clean_data_versions(
     """
     connection = _connection(raw_bucket)
     schema_name = check_schema(schema_name)
-    target = raw_target(schema_name)
+    target = raw_spec(schema_name)
     raw = connection.read(target)
     if raw is None:
         raise NotTrackedError(
@@ -207,7 +207,12 @@ def check_if_file_exists(bucket: str, key: str) -> bool:
     """
     # A HEAD cannot tell a missing key from a missing bucket or a refusal. Of all keys with this prefix it is the first.
     key = plain(key)
-    return key in _connection(bucket).asked(lambda store: store.list(key), key)
+    return key in _list(bucket, key)
+
+
+def _list(bucket: str, prefix: str) -> list[str]:
+    connection = _connection(bucket)
+    return connection.retrying(lambda: connection.store.list(prefix), prefix)
 
 
 def does_s3_directory_exist(bucket: str, directory: str) -> bool:
@@ -217,7 +222,7 @@ def does_s3_directory_exist(bucket: str, directory: str) -> bool:
         StoreError: The store refused or did not answer.
     """
     prefix = directory and f"{plain(directory).rstrip('/')}/"
-    return bool(_connection(bucket).asked(lambda store: store.list(prefix), prefix))
+    return bool(_list(bucket, prefix))
 
 
 def delete_parquet_files_boto3(bucket_name: str, prefix: str, s3_client: "S3Client") -> None:
@@ -235,7 +240,7 @@ def delete_parquet_files_boto3(bucket_name: str, prefix: str, s3_client: "S3Clie
     keys = [found.key for found in Listing(connection).of(prefix)]
     for key in keys:
         if key.endswith(".parquet") and _belongs_to(key, prefix):
-            connection.delete(key)
+            connection.retrying(partial(connection.store.delete, key), key)
 
 
 def _belongs_to(key: str, prefix: str) -> bool:

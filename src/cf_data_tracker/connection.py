@@ -6,30 +6,27 @@ not AWS's own is examined before the first write, once a process; the verdict tr
 
 import concurrent.futures.thread  # noqa: F401 - boto3 needs it, and it cannot be imported once the main thread has ended
 import os
-import random
 import threading
-import time
 import uuid
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
-from contextvars import copy_context
 from dataclasses import replace
-from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar, cast
 from urllib.parse import urlsplit
 
 from cf_data_tracker.deadline import run_until
 from cf_data_tracker.document import Document
-from cf_data_tracker.engine.batch import Batch
-from cf_data_tracker.engine.combine import Combiner, Ledger, Outcome
-from cf_data_tracker.engine.commit import ABSENT, LOG, Engine, Patience, Surroundings, Target, at_once
+from cf_data_tracker.engine.cas import ABSENT, LOG, DocumentSpec, Engine
+from cf_data_tracker.engine.combine import Combiner, Outcome, RecordSpec
+from cf_data_tracker.engine.group_commit import GroupCommit
 from cf_data_tracker.engine.recent import MAX_DOCUMENTS, Recent
+from cf_data_tracker.engine.retry import Patience
 from cf_data_tracker.entries import Identified
 from cf_data_tracker.errors import ContentionError, UnsafeStoreError
 from cf_data_tracker.forks import unforked
+from cf_data_tracker.runtime import RUNTIME
 from cf_data_tracker.settings import Access, is_aws
-from cf_data_tracker.stats import Stats, Tally
+from cf_data_tracker.stats import CountedObjects, Stats, Tally
 from cf_data_tracker.store import Objects, Store
 from cf_data_tracker.telemetry import MeteredTally, span
 
@@ -48,40 +45,6 @@ EXAMINATION_SECONDS: Final = 30.0
 
 Place: TypeAlias = tuple[str, str]  # endpoint, bucket
 
-
-def beside(task: Callable[[], T]) -> Callable[[], T]:
-    """Begin a task in a thread of its own, for which the end of the process waits; return what waits for its result."""
-    future = in_thread(task)
-    return at_once(task) if future is None else future.result
-
-
-def in_thread(task: Callable[[], T]) -> "Future[T] | None":
-    """Begin a task in a thread of its own, for which the end of the process waits; return its future.
-
-    `None` if no thread can be started: there are too many, or the interpreter is about to end. An executor would not
-    do: it takes no more tasks once the main thread has ended.
-    """
-    future: Future[T] = Future()
-
-    def run() -> None:
-        try:
-            future.set_result(task())
-        except BaseException as error:  # noqa: BLE001 - it is raised where the result is asked for
-            future.set_exception(error)
-
-    try:  # the task is part of the call, and inherits its deadline
-        threading.Thread(target=partial(copy_context().run, run), name="cf-data-tracker", daemon=False).start()
-    except RuntimeError:
-        return None
-    return future
-
-
-SURROUNDINGS: Final = Surroundings(
-    clock=time.monotonic,
-    sleep=time.sleep,  # noqa: TID251 - this is the caller that hands it in
-    random=random.random,
-    beside=beside,
-)
 
 _proven: "dict[Place, Quoting]" = {}
 """The buckets whose store was examined in this process, or in the one it was forked from: the last 256 of them."""
@@ -196,8 +159,13 @@ class Connection:
 
     @property
     def store(self) -> Store:
-        """The store, counted."""
+        """The bucket's documents and inboxes; each request is made once, and counted."""
         return self._here.engine.store
+
+    @property
+    def objects(self) -> Objects:
+        """The bucket's files; each request is made once, and counted."""
+        return self._here.objects
 
     @property
     def host(self) -> str:
@@ -205,65 +173,30 @@ class Connection:
         endpoint_url = self._here.endpoint_url
         return "" if endpoint_url is None or is_aws(endpoint_url) else urlsplit(endpoint_url).netloc
 
-    def read(self, target: Target) -> Document | None:
+    def read(self, target: DocumentSpec) -> Document | None:
         """Return the document as it is now; see `Engine.read`."""
         with span("read", self.access.bucket, target.key) as note:
             document = self._here.engine.read(target)
             note(revision=_revision(document))
         return document
 
-    def delete(self, key: str) -> None:
-        """Delete an object, whether it is there or not.
-
-        Raises:
-            StoreError: The store refused or did not answer.
-        """
-        self.asked(lambda store: store.delete(key), key)
-
-    def asked(self, question: Callable[[Store], T], key: str) -> T:
-        """Put to the store what may be asked twice, until it is answered.
-
-        Raises:
-            StoreError: The store refused or did not answer.
-        """
-        engine = self._here.engine
-        return engine.asked(lambda: question(engine.store), key)
-
-    def about(self, kind: str, question: Callable[[Objects], T], key: str) -> T:
-        """Put to the bucket what may be asked twice about its files, until it is answered.
+    def retrying(self, request: Callable[[], T], key: str) -> T:
+        """Make a request to `store` or `objects` until it is answered, within the patience.
 
         Args:
-            kind: What the requests are counted as.
-            question: What to ask; it may change the bucket if it does no more when it is asked twice.
+            request: The request. It must be safe to make twice.
             key: What it is about, for messages.
 
         Raises:
             StoreError: The store refused or did not answer.
         """
-        here = self._here
-
-        def once() -> T:
-            here.tally.request(kind)
-            return question(here.objects)
-
-        return here.engine.asked(once, key)
-
-    def attempted(self, kind: str, question: Callable[[Objects], T]) -> T:
-        """Ask the bucket about its files once, for an answer that the caller can do without.
-
-        Raises:
-            Unanswered: No answer.
-            StoreError: The store refused.
-        """
-        here = self._here
-        here.tally.request(kind)
-        return question(here.objects)
+        return self._here.engine.retrying(request, key)
 
     def kept(self, key: str) -> Document | None:
         """Return a document as this process last saw it, which may be outdated; `None` if it has not. No request."""
         return (self._here.engine.carried.get(key) or ABSENT).document
 
-    def commit(self, ledger: Ledger[R, Came], recordings: Sequence[R]) -> Sequence[Came]:
+    def commit(self, ledger: RecordSpec[R, Came], recordings: Sequence[R]) -> Sequence[Came]:
         """Put recordings into a document, and return what came of each. Threads of this object share commits.
 
         Raises:
@@ -274,7 +207,7 @@ class Connection:
         with span("commit", self.access.bucket, ledger.key) as note:
             note(recordings=len(recordings))
             self.prove()
-            ends = SURROUNDINGS.clock() + self.patience.seconds
+            ends = RUNTIME.clock() + self.patience.seconds
             outcomes = run_until(ends, lambda: here.batch(ledger).commit(ledger, recordings))
             seen = (here.engine.carried.get(ledger.key) or ABSENT).document  # which may be later than this call's
             note(created=sum(one.created for one in outcomes), revision=_revision(seen))
@@ -306,8 +239,8 @@ class Connection:
             from cf_data_tracker.stores.probe import examine  # noqa: PLC0415 - it imports boto3, which takes a while
 
         here = self._here
-        patient = Engine(here.store, Tally(), self.patience, SURROUNDINGS)
-        ends = SURROUNDINGS.clock() + max(self.patience.seconds, EXAMINATION_SECONDS)
+        patient = Engine(here.store, Tally(), self.patience, RUNTIME)
+        ends = RUNTIME.clock() + max(self.patience.seconds, EXAMINATION_SECONDS)
         return run_until(ends, lambda: examine(here.with_etags, patient.persist, uuid.uuid4().hex))
 
     @property
@@ -362,7 +295,7 @@ class _Here:
         self, access: Access, client: "S3Client | None", store: Store | None, patience: Patience, *, combining: bool
     ) -> None:
         self.tally = MeteredTally(access.bucket)
-        self._batches: Recent[Batch[Any, Any]] = Recent()
+        self._batches: Recent[GroupCommit[Any, Any]] = Recent()
         self.proving = Turns()
         self.diagnosis: Diagnosis | None = None
         self.access = access
@@ -389,18 +322,18 @@ class _Here:
         """The engine over the store."""
         with self._opening:
             if self._engine is None:
-                self._engine = Engine(self.store, self.tally, self._patience, SURROUNDINGS)
+                self._engine = Engine(self.store, self.tally, self._patience, RUNTIME)
             return self._engine
 
-    def batch(self, ledger: Ledger[R, Came]) -> Batch[R, Came]:
+    def batch(self, ledger: RecordSpec[R, Came]) -> GroupCommit[R, Came]:
         """Return where the threads meet that record into a document."""
         return self._batches.get(ledger.key, self._new_batch)
 
-    def _new_batch(self) -> Batch[Any, Any]:
+    def _new_batch(self) -> GroupCommit[Any, Any]:
         commit = Combiner(self.engine).commit if self._combining else self._commit_alone
-        return Batch(commit, self._patience.seconds)
+        return GroupCommit(commit, self._patience.seconds)
 
-    def _commit_alone(self, ledger: Ledger[R, Came], recordings: Sequence[R]) -> Sequence[Came]:
+    def _commit_alone(self, ledger: RecordSpec[R, Came], recordings: Sequence[R]) -> Sequence[Came]:
         return self.engine.commit(ledger, lambda document: ledger.record(document, recordings))
 
     @property
@@ -440,11 +373,12 @@ class _Here:
 
     def _opened_objects(self) -> Objects:
         if self._given is not None:
-            return cast("Objects", self._given)
+            return CountedObjects(cast("Objects", self._given), self.tally)
         with unforked():
             from cf_data_tracker.stores.objects import S3Objects  # noqa: PLC0415 - it imports boto3: that takes a while
 
-        return S3Objects(self._s3_store(None), self.access.bucket, self.engine.persist)
+        objects = S3Objects(self._s3_store(None), self.access.bucket, self.engine.persist)
+        return CountedObjects(objects, self.tally)
 
     def _s3_store(self, quoting: "Quoting | None") -> "S3Store":
         with unforked():

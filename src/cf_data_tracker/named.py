@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
-from cf_data_tracker.ahead import side_by_side
+from cf_data_tracker.concurrently import map_concurrently
 from cf_data_tracker.connection import Connection
 from cf_data_tracker.document import (
     Document,
@@ -22,12 +22,12 @@ from cf_data_tracker.document import (
     raw_locations_in,
     versions_of,
 )
-from cf_data_tracker.engine.commit import Target
+from cf_data_tracker.engine.cas import DocumentSpec
 from cf_data_tracker.errors import DeniedError, DocumentError, DocumentVanishedError
 from cf_data_tracker.locations import Names, meaning
 from cf_data_tracker.names import INTERNAL_PREFIX, clean_key, older_clean_key, raw_key
 from cf_data_tracker.rules.clean import CARRIED_OVER, carry_over
-from cf_data_tracker.store import Folders, Objects
+from cf_data_tracker.store import Folders
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +86,11 @@ class Documents:
         clean = sorted(self._found(self._bucket).union(schemas))
         raw = [(self._bucket, schema) for schema in clean]
         raw += [(self._raw, schema) for schema in sorted(self._found(self._raw))] if self._raw is not None else []
-        found = dict(zip(clean, side_by_side(partial(self.clean_document, schema) for schema in clean), strict=True))
+        found = dict(
+            zip(clean, map_concurrently(partial(self.clean_document, schema) for schema in clean), strict=True)
+        )
         names = [self._names(self._bucket, clean_key(one), there, self._in_clean) for one, there in found.items()]
-        versions = side_by_side(partial(self._raw_document, *one) for one in raw)
+        versions = map_concurrently(partial(self._raw_document, *one) for one in raw)
         for (connection, schema), there in zip(raw, versions, strict=True):
             names.append(self._names(connection, raw_key(schema), there, partial(self._in_raw, schema)))
         return Named(found, names)
@@ -102,18 +104,20 @@ class Documents:
         schemas = self._schemas.setdefault(connection, set())
         after: str | None = ""
         while after is not None:
-            page = connection.about("list", partial(_folders, after), "")
+            page = connection.retrying(partial(_folders, connection, after), "")
             schemas.update(name for name in page.names if f"{name}/" != INTERNAL_PREFIX)
             after = page.after
         return schemas
 
     def clean_document(self, schema: str) -> Document | None:
         """Return a clean document as it is now, with the records of an older one in it. Raises as `read`."""
-        own = self._read(self._bucket, schema, Target(key=clean_key(schema), parse=clean_document))
+        own = self._read(self._bucket, schema, DocumentSpec(key=clean_key(schema), parse=clean_document))
         if own is not None and CARRIED_OVER in own:
             return own
         try:
-            older = self._read(self._bucket, schema, Target(key=older_clean_key(schema), parse=older_clean_document))
+            older = self._read(
+                self._bucket, schema, DocumentSpec(key=older_clean_key(schema), parse=older_clean_document)
+            )
         except DocumentVanishedError:
             if own is None:  # nothing has carried its records over
                 raise
@@ -121,9 +125,9 @@ class Documents:
         return carry_over(own, older, schema)
 
     def _raw_document(self, connection: Connection, schema: str) -> Document | None:
-        return self._read(connection, schema, Target(key=raw_key(schema), parse=raw_document))
+        return self._read(connection, schema, DocumentSpec(key=raw_key(schema), parse=raw_document))
 
-    def _read(self, connection: Connection, schema: str, target: Target) -> Document | None:
+    def _read(self, connection: Connection, schema: str, target: DocumentSpec) -> Document | None:
         try:
             return connection.read(target)
         except (DeniedError, DocumentError):
@@ -167,8 +171,8 @@ class Documents:
 NAMES: Final = "names it, or may"
 
 
-def _folders(after: str, objects: Objects) -> Folders:
-    return objects.folders(after=after)
+def _folders(connection: Connection, after: str) -> Folders:
+    return connection.objects.folders(after=after)
 
 
 def _place(connection: Connection) -> tuple[str, str]:

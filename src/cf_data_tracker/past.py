@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeAlias
 
-from cf_data_tracker.ahead import side_by_side
 from cf_data_tracker.audit import utc
+from cf_data_tracker.concurrently import map_concurrently
 from cf_data_tracker.connection import Connection
 from cf_data_tracker.document import Document, raw_document, to_bytes
 from cf_data_tracker.errors import (
@@ -131,7 +131,7 @@ def restore(connection: Connection, schema: str, wanted: int | str, *, discard: 
     if not dry_run:
         connection.prove()
     try:
-        return connection.asked(restoration.attempt, raw_key(schema))
+        return connection.retrying(lambda: restoration.attempt(connection.store), raw_key(schema))
     except StoreError as error:
         raise restoration.meaning(error) from error
 
@@ -152,10 +152,10 @@ class _Archive:
             NotTrackedError: There is no document, and never was one that is kept.
             StoreError: The bucket keeps no versions.
         """
-        kept = self._connection.about("versions", lambda objects: objects.versions(self.key), self.key)
+        kept = self._connection.retrying(lambda: self._connection.objects.versions(self.key), self.key)
         if kept:
             return kept
-        if not isinstance(self._connection.asked(lambda store: store.read(self.key), self.key), Stored):
+        if not isinstance(self._connection.retrying(lambda: self._connection.store.read(self.key), self.key), Stored):
             raise NotTrackedError(f"the schema {self.schema} is not tracked: the bucket has no document of it")
         raise StoreError(
             f"{self.location}: the bucket keeps no versions, so nothing is known of its past. Turn versioning on "
@@ -166,13 +166,15 @@ class _Archive:
     def bodies(self, wanted: Iterable[Kept]) -> Iterator[tuple[Kept, bytes | None]]:
         """Yield versions with what they hold; a marker holds nothing, nor does one that is gone since."""
         wanted = list(wanted)
-        return zip(wanted, side_by_side((partial(self.body, one) for one in wanted), BODIES_AT_ONCE), strict=True)
+        return zip(wanted, map_concurrently((partial(self.body, one) for one in wanted), BODIES_AT_ONCE), strict=True)
 
     def body(self, kept: Kept) -> bytes | None:
         """Return what a version holds."""
         if kept.marker:
             return None
-        return self._connection.about("read", lambda objects: objects.read_version(self.key, kept.version), self.key)
+        return self._connection.retrying(
+            lambda: self._connection.objects.read_version(self.key, kept.version), self.key
+        )
 
 
 class _Walker:

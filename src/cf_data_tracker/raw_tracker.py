@@ -7,7 +7,7 @@ else in this library goes through. Settings come from the environment and `.env`
 
 from copy import deepcopy
 from functools import lru_cache
-from typing import TYPE_CHECKING, NoReturn, cast
+from typing import TYPE_CHECKING, NoReturn
 
 from cf_data_tracker.connection import Connection
 from cf_data_tracker.document import TABLE_KEYS, Document
@@ -20,7 +20,6 @@ from cf_data_tracker.tracker import Tracker
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
-    from cf_data_tracker.stores.objects import S3Objects
 
 __all__ = [
     "add_file_version",
@@ -226,7 +225,7 @@ def upload_to_s3(file_path: str, bucket_name: str, s3_key: str) -> None:
     """
     connection = _opened(raw_access(environment(), check_text("bucket_name", bucket_name)))
     key, path = check_text("s3_key", s3_key), plain(file_path)
-    connection.about("upload", lambda objects: cast("S3Objects", objects).overwrite(key, path), key)
+    connection.retrying(lambda: connection.objects.overwrite(key, path), key)
 
 
 def write_version_file(schema_name: str, version_data: Document) -> NoReturn:  # noqa: ARG001 - the earlier signature

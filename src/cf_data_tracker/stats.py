@@ -2,10 +2,24 @@
 
 import threading
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from cf_data_tracker.store import UNCHANGED, Answer, Replacing, Store, Stored, Written
+from cf_data_tracker.store import (
+    UNCHANGED,
+    Answer,
+    Content,
+    Folders,
+    Head,
+    Kept,
+    Objects,
+    Page,
+    Progress,
+    Replacing,
+    Store,
+    Stored,
+    Written,
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,3 +113,65 @@ class CountedStore:
         """Delete a version, and count the request."""
         self._tally.request("delete")
         self._store.erase(key, version)
+
+
+class CountedObjects:
+    """An `Objects` that counts what passes through to another."""
+
+    def __init__(self, objects: Objects, tally: Tally) -> None:
+        self._objects = objects
+        self._tally = tally
+
+    def location(self, key: str) -> str:
+        """Return the URL of a key."""
+        return self._objects.location(key)
+
+    def head(self, key: str) -> Head | None:
+        """Ask for what is known of an object, and count the request."""
+        self._tally.request("head")
+        return self._objects.head(key)
+
+    def sha256(self, key: str) -> bytes | None:
+        """Read an object through, and count the request."""
+        self._tally.request("read")
+        return self._objects.sha256(key)
+
+    def create(self, key: str, content: Content, progress: Progress) -> str | None:
+        """Upload, and count the file."""
+        self._tally.request("upload")
+        return self._objects.create(key, content, progress)
+
+    def overwrite(self, key: str, path: str) -> None:
+        """Upload over what is there, and count the file."""
+        self._tally.request("upload")
+        self._objects.overwrite(key, path)
+
+    def page(self, prefix: str, *, after: str = "") -> Page:
+        """List, and count the request."""
+        self._tally.request("list")
+        return self._objects.page(prefix, after=after)
+
+    def folders(self, *, after: str = "") -> Folders:
+        """List the folders, and count the request."""
+        self._tally.request("list")
+        return self._objects.folders(after=after)
+
+    def delete(self, *keys: str) -> None:
+        """Delete, and count the request."""
+        self._tally.request("delete")
+        self._objects.delete(*keys)
+
+    def delete_unchanged(self, key: str, etag: str) -> bool | None:
+        """Delete on a condition, and count the request."""
+        self._tally.request("delete")
+        return self._objects.delete_unchanged(key, etag)
+
+    def versions(self, key: str) -> Sequence[Kept]:
+        """List the versions of an object, and count the request."""
+        self._tally.request("versions")
+        return self._objects.versions(key)
+
+    def read_version(self, key: str, version: str) -> bytes | None:
+        """Read a version, and count the request."""
+        self._tally.request("read")
+        return self._objects.read_version(key, version)

@@ -315,6 +315,14 @@ class Objects(Protocol):
             LocalFileError: The file is not what it was; nothing was written.
         """
 
+    def overwrite(self, key: str, path: str) -> None:
+        """Put a local file in place of whatever stands there.
+
+        Raises:
+            OSError: The local file cannot be read.
+            Unanswered: It may have been written, or may yet be.
+        """
+
     def page(self, prefix: str, *, after: str = "") -> Page:
         """Return a page of the objects under `prefix` whose keys come after one, up to 1,000.
 

@@ -22,7 +22,7 @@ from functools import partial
 from itertools import islice
 from typing import Final
 
-from cf_data_tracker.ahead import side_by_side
+from cf_data_tracker.concurrently import map_concurrently
 from cf_data_tracker.connection import Connection
 from cf_data_tracker.document import Document, outdated_in, seen_in
 from cf_data_tracker.errors import InvalidNameError, StoreError
@@ -102,7 +102,7 @@ class Sweep:
 
     def looked_at(self) -> Iterator[Due]:
         """Yield what would become of each file that is due."""
-        return side_by_side([partial(self._looked_at, one) for one in self._due()])
+        return map_concurrently([partial(self._looked_at, one) for one in self._due()])
 
     def deleted(self) -> Iterator[list[Due]]:
         """Delete the files that are due, a few at a time, and yield what became of them."""
@@ -139,7 +139,7 @@ class Sweep:
     def _looked_at(self, one: Due) -> Due:
         if one.swept.left is not None:
             return one
-        head = self._clean.about("head", lambda objects: objects.head(one.key), one.key)
+        head = self._clean.retrying(lambda: self._clean.objects.head(one.key), one.key)
         there = _identity(one.swept.file, head)
         if there is None:
             return one if head is None else one.left(NO_ETAG)
@@ -150,12 +150,12 @@ class Sweep:
 
     def _gone(self, some: Sequence[Due]) -> list[Due]:
         """Delete those that are not left, and return all as they are then."""
-        answers = list(side_by_side(partial(self._deleted_unchanged, one) for one in some))
+        answers = list(map_concurrently(partial(self._deleted_unchanged, one) for one in some))
         result = [one if answer is not False else _refused(one) for one, answer in zip(some, answers, strict=True)]
         unconditional = [place for place, answer in enumerate(answers) if answer is None]
-        again = list(side_by_side(partial(self._looked_at, result[place]) for place in unconditional))
+        again = list(map_concurrently(partial(self._looked_at, result[place]) for place in unconditional))
         if keys := [one.key for one in again if one.swept.left is None]:
-            self._clean.about("delete", lambda objects: objects.delete(*keys), keys[0])
+            self._clean.retrying(lambda: self._clean.objects.delete(*keys), keys[0])
         for place, one in zip(unconditional, again, strict=True):
             result[place] = one
         return result
@@ -165,7 +165,7 @@ class Sweep:
         there = one.there
         if one.swept.left is not None or there is None:
             return True
-        return self._clean.about("delete", lambda objects: objects.delete_unchanged(one.key, there.etag), one.key)
+        return self._clean.retrying(lambda: self._clean.objects.delete_unchanged(one.key, there.etag), one.key)
 
 
 def certain_key(clean: Connection, schema: str, file: str) -> str:
@@ -188,7 +188,7 @@ def certain_key(clean: Connection, schema: str, file: str) -> str:
 
 def seen_now(clean: Connection, schema: str, files: Iterable[str]) -> tuple[Seen, ...]:
     """Return which objects stand at clean files, as far as the store says so at once: a sweep notes the others."""
-    looks = side_by_side(partial(_seen, clean, schema, file) for file in islice(files, MOST_SEEN))
+    looks = map_concurrently(partial(_seen, clean, schema, file) for file in islice(files, MOST_SEEN))
     found: list[Seen] = []
     with suppress(Conflict, Unanswered, StoreError):
         found.extend(one for one in looks if one is not None)
@@ -226,7 +226,7 @@ def _seen(clean: Connection, schema: str, file: str) -> Seen | None:
         key = certain_key(clean, schema, file)
     except InvalidNameError:
         return None
-    return _identity(file, clean.attempted("head", lambda objects: objects.head(key)))
+    return _identity(file, clean.objects.head(key))
 
 
 def _identity(file: str, head: Head | None) -> Seen | None:

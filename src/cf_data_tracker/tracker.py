@@ -12,10 +12,11 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from cf_data_tracker.audit import Audit, OnProgress, TakenIn, Waiting, audit, check_never_there, to_take_in, waiting
-from cf_data_tracker.connection import SURROUNDINGS, Connection
+from cf_data_tracker.connection import Connection
 from cf_data_tracker.document import Document, raw_document, table_name_of, tables_of, versions_of
-from cf_data_tracker.engine.combine import Ledger
-from cf_data_tracker.engine.commit import LOG, Patience, Target
+from cf_data_tracker.engine.cas import LOG, DocumentSpec
+from cf_data_tracker.engine.combine import RecordSpec
+from cf_data_tracker.engine.retry import Patience
 from cf_data_tracker.errors import DifferentContentError, InvalidNameError, TrackerError, joined
 from cf_data_tracker.frames import Versions
 from cf_data_tracker.model import FileVersion, NewFile, Recorded, Recording
@@ -31,6 +32,7 @@ from cf_data_tracker.names import (
 )
 from cf_data_tracker.past import History, Restored, restore, walk
 from cf_data_tracker.rules.raw import record
+from cf_data_tracker.runtime import RUNTIME
 from cf_data_tracker.settings import Access, environment, raw_access
 from cf_data_tracker.stats import Stats
 from cf_data_tracker.store import Progress
@@ -207,7 +209,7 @@ class Tracker:
             if dry_run:
                 outcomes: Sequence[Recorded] = record(self.document(schema), schema, ours)[1]
             else:
-                outcomes = self._connection.commit(raw_ledger(schema), ours)
+                outcomes = self._connection.commit(raw_record_spec(schema), ours)
             for recording, outcome in zip(ours, outcomes, strict=True):
                 done[recording.recorded_by] = outcome
                 warn(recording.new, outcome)
@@ -320,7 +322,7 @@ class Tracker:
             record=record_placed,
             progress=on_progress or _unheard,
             on_recorded=on_recorded or _unheard,
-            clock=SURROUNDINGS.clock,
+            clock=RUNTIME.clock,
             workers=workers,
             dry_run=dry_run,
         )
@@ -364,7 +366,7 @@ class Tracker:
 
         Raises as `exists` does.
         """
-        return self._connection.read(raw_target(check_schema(schema)))
+        return self._connection.read(raw_spec(check_schema(schema)))
 
     def audit(
         self, schema: str, *, deep: bool = False, min_age: float = 0.0, on_progress: OnProgress | None = None
@@ -542,14 +544,14 @@ def connect(access: Access, client: "S3Client | None", timeout: float) -> Connec
     return Connection(access, client=client, patience=Patience(seconds=timeout))
 
 
-def raw_target(schema: str) -> Target:
+def raw_spec(schema: str) -> DocumentSpec:
     """Return the raw document of a schema."""
-    return Target(key=raw_key(schema), parse=raw_document)
+    return DocumentSpec(key=raw_key(schema), parse=raw_document)
 
 
-def raw_ledger(schema: str) -> Ledger[Recording, Recorded]:
+def raw_record_spec(schema: str) -> RecordSpec[Recording, Recorded]:
     """Return the raw document of a schema, as one that recordings go into."""
-    return Ledger(
+    return RecordSpec(
         key=raw_key(schema),
         parse=raw_document,
         record=lambda document, recordings: record(document, schema, recordings),

@@ -26,7 +26,7 @@ from itertools import islice
 from pathlib import PurePath
 from typing import IO, Any, BinaryIO, Final, TypeAlias, cast
 
-from cf_data_tracker.connection import Connection, in_thread
+from cf_data_tracker.connection import Connection
 from cf_data_tracker.deadline import run_without_deadline
 from cf_data_tracker.errors import (
     DifferentContentError,
@@ -41,6 +41,7 @@ from cf_data_tracker.errors import (
 from cf_data_tracker.model import ON_SAME_CONTENT, FileVersion, NewFile, Recorded, store
 from cf_data_tracker.names import check_choice, check_key, check_name, check_schema, check_text, data_key, plain, shown
 from cf_data_tracker.rules.audit import md5_of, sha256_of
+from cf_data_tracker.runtime import in_thread
 from cf_data_tracker.store import Conflict, Content, Head, Objects, Progress
 from cf_data_tracker.telemetry import span
 
@@ -152,13 +153,13 @@ def place(
         if new.on_same_content != "record" and (twin := _first_with(checksum, known)):
             return _known(new, twin.version, known, checksum)
         if dry_run:
-            connection.about("read", partial(_found, new.key, content), new.key)
+            connection.retrying(lambda: _found(new.key, content, connection.objects), new.key)
             etag = None
         else:
             connection.prove()  # create-only is to be relied on
             with span("upload", connection.access.bucket, new.key) as note:
                 note(bytes=content.size)
-                etag = connection.about("upload", partial(_put, new.key, content, progress), new.key)
+                etag = connection.retrying(lambda: _put(new.key, content, progress, connection.objects), new.key)
     return NewFile(
         schema=new.schema,
         table=new.table,

@@ -38,11 +38,11 @@ from cf_data_tracker.rules.raw import record
 from cf_data_tracker.rules.verify import findings
 from cf_data_tracker.settings import Access
 from cf_data_tracker.stores.memory import MemoryStore
-from cf_data_tracker.tracker import Tracker, raw_ledger
+from cf_data_tracker.tracker import Tracker, raw_record_spec
 from strategies import FILE_NAMES, SCHEMA, TABLES, clean_record, file_version, recording
 
 if TYPE_CHECKING:
-    from cf_data_tracker.engine.combine import Ledger
+    from cf_data_tracker.engine.combine import RecordSpec
 
 Law: TypeAlias = Callable[[bytes], bool]
 
@@ -228,7 +228,7 @@ def _opened_by_any(key: str, body: bytes) -> bool:
     return by_raw or by_clean
 
 
-def _combined(ledger: "Ledger[Any, Any]", key: str, body: bytes) -> bool:
+def _combined(ledger: "RecordSpec[Any, Any]", key: str, body: bytes) -> bool:
     """Return whether an entry is readable; if so, whoever takes it along gets a commit out of it."""
     try:
         entry = opened(key, body, ledger.from_json)
@@ -241,7 +241,7 @@ def _combined(ledger: "Ledger[Any, Any]", key: str, body: bytes) -> bool:
     return False
 
 
-def _commit(ledger: "Ledger[Any, Any]", recordings: Sequence[Any]) -> None:
+def _commit(ledger: "RecordSpec[Any, Any]", recordings: Sequence[Any]) -> None:
     assert recordings
     grown, outcomes = ledger.record(None, recordings)
     assert len(recordings) == len(outcomes)
@@ -290,5 +290,5 @@ def _raw_with_versions() -> Document:
 
 
 RAW: Final = _raw_with_versions()
-RAW_LEDGER: Final = raw_ledger(SCHEMA)
+RAW_LEDGER: Final = raw_record_spec(SCHEMA)
 CLEAN_LEDGER: Final = _clean_tracker(MemoryStore())._ledger(SCHEMA)  # noqa: SLF001 - what its inbox is made with

@@ -8,16 +8,18 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 
 from greenlet import GreenletExit, getcurrent
 
-from cf_data_tracker.engine.combine import Combiner, Ledger
-from cf_data_tracker.engine.commit import Engine, Patience, Surroundings
+from cf_data_tracker.engine.cas import Engine
+from cf_data_tracker.engine.combine import Combiner, RecordSpec
+from cf_data_tracker.engine.retry import Patience
 from cf_data_tracker.errors import TrackerError
+from cf_data_tracker.runtime import Runtime
 from cf_data_tracker.stats import Tally
 from cf_data_tracker.store import Answer, Conflict, Replacing, Stored, Unanswered, Written
 from cf_data_tracker.stores.memory import MemoryStore
 from fates import INBOX
 from simulation.books import Book, Came, the_same
 from simulation.plans import REFUSALS, Befalls, Part, Plan
-from simulation.threads import Batch, Door, Thread
+from simulation.threads import Door, GroupCommit, Thread
 
 T = TypeVar("T")
 
@@ -344,11 +346,11 @@ class Worker(Player):
         self.forgot = False
         self.listed = False
         self.shut = False
-        surroundings = Surroundings(clock=lambda: self.now, sleep=self._sleep, random=self._random, beside=self._beside)
+        runtime = Runtime(clock=lambda: self.now, sleep=self._sleep, random=self._random, spawn=self._beside)
         patience = Patience(attempts=attempts, seconds=PATIENCE)
-        self.engine = Engine(Asking(hub, self), Tally(), patience, surroundings)
+        self.engine = Engine(Asking(hub, self), Tally(), patience, runtime)
         self._combiner = Combiner(self.engine, part.tuning) if part.tuning is not None else None
-        self._batch: Batch[Any, Any] | None = Batch(self._commit, PATIENCE) if part.threads > 1 else None
+        self._batch: GroupCommit[Any, Any] | None = GroupCommit(self._commit, PATIENCE) if part.threads > 1 else None
 
     def enter(self) -> None:
         """Begin its threads."""
@@ -417,7 +419,7 @@ class Worker(Player):
         ledger = self._hub.book.ledger
         return (self._batch.commit if self._batch is not None else self._commit)(ledger, recordings)
 
-    def _commit(self, ledger: Ledger[Any, Any], recordings: Sequence[Any]) -> Sequence[Any]:
+    def _commit(self, ledger: RecordSpec[Any, Any], recordings: Sequence[Any]) -> Sequence[Any]:
         self.listed = False
         if self._combiner is not None:
             return self._combiner.commit(ledger, recordings)

@@ -10,11 +10,11 @@ from typing import Any, Final, Protocol, TypeVar
 from cf_data_tracker.clean import CleanTracker
 from cf_data_tracker.connection import Connection
 from cf_data_tracker.document import Document
-from cf_data_tracker.engine.combine import Ledger
+from cf_data_tracker.engine.combine import RecordSpec
 from cf_data_tracker.model import CleanRecord, Recording
 from cf_data_tracker.settings import Access
 from cf_data_tracker.stores.memory import MemoryStore
-from cf_data_tracker.tracker import raw_ledger
+from cf_data_tracker.tracker import raw_record_spec
 from strategies import SCHEMA, clean_record, file_version, recording
 
 R = TypeVar("R", Recording, CleanRecord)
@@ -47,7 +47,7 @@ class Came(Protocol):
 class Book(Protocol[R]):
     """A document of one kind: how to record in it, and how to read it."""
 
-    ledger: Ledger[R, Any]
+    ledger: RecordSpec[R, Any]
     replaces: bool  # whether a newer line takes the place of an older one
 
     def recording(self, file: str, recorded_by: str) -> R:
@@ -141,7 +141,7 @@ class CleanBook:
         return line.file_name == recording.raw.file_name and line.version >= recording.raw.version
 
 
-RAW: Final = raw_ledger(SCHEMA)
+RAW: Final = raw_record_spec(SCHEMA)
 
 
 @lru_cache(BODIES)

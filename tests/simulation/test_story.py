@@ -8,8 +8,8 @@ from typing import Any, Final
 import pytest
 
 from cf_data_tracker.document import Document
+from cf_data_tracker.engine.cas import Commit, Engine, Snapshot
 from cf_data_tracker.engine.combine import _Combined
-from cf_data_tracker.engine.commit import Commit, Engine, Snapshot
 from cf_data_tracker.store import ANYTHING, Written
 from simulation.crowds import at_random
 from simulation.laws import Broken

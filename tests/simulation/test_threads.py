@@ -9,7 +9,7 @@ import pytest
 from fates import Fate
 from simulation.laws import Broken
 from simulation.plans import ALL, CRUCIAL, PUSHY, End, Part, Plan, Wait
-from simulation.threads import Batch
+from simulation.threads import GroupCommit
 from simulation.ways import Ways, in_every_way
 
 Counted = Callable[[str, Mapping[str, int]], None]
@@ -57,10 +57,10 @@ def test_threads_share_commits() -> None:
 def test_a_thread_that_nobody_wakes_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where whoever leaves forgets to wake those that its commit carried, the harness says that somebody waits."""
 
-    def forgets(_: Batch[Any, Any]) -> None:
+    def forgets(_: GroupCommit[Any, Any]) -> None:
         """Wake nobody."""
 
-    monkeypatch.setattr(Batch, "_wake_the_done", forgets)
+    monkeypatch.setattr(GroupCommit, "_wake_the_done", forgets)
     with pytest.raises(Broken, match=r"nobody waits for ever, but \['A1?'\]"):
         list(Ways(replace(SMALL["two threads, plain"], faults=0)))
 

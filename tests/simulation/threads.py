@@ -1,9 +1,9 @@
-"""Group commit among greenlets: the engine's own `batch`, over locks and queues that let the hub decide.
+"""Group commit among greenlets: the engine's own `group_commit`, over locks and queues that let the hub decide.
 
-`batch` is loaded a second time, with a `threading` and a `queue` of ours in place of Python's. Whoever takes a lock or
-waits at a queue stands at a door, and the dice say who goes through: so all orders of what the lock guards can be
-played. Whoever waits for a moment only may go on at any time; whoever would wait for minutes goes on when it is woken,
-and where nobody is left to wake it, that is a broken law.
+`group_commit` is loaded a second time, with a `threading` and a `queue` of ours in place of Python's. Whoever takes a
+lock or waits at a queue stands at a door, and the dice say who goes through: so all orders of what the lock guards can
+be played. Whoever waits for a moment only may go on at any time; whoever would wait for minutes goes on when it is
+woken, and where nobody is left to wake it, that is a broken law.
 """
 
 import sys
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from greenlet import getcurrent, greenlet
 
-from cf_data_tracker.engine import batch
+from cf_data_tracker.engine import group_commit
 
 T = TypeVar("T")
 
@@ -117,10 +117,10 @@ def _module(name: str, **holds: object) -> ModuleType:
 
 
 if TYPE_CHECKING:
-    from cf_data_tracker.engine.batch import Batch as Batch  # noqa: PLC0414 - so that it may be imported from here
+    from cf_data_tracker.engine.group_commit import GroupCommit as GroupCommit  # noqa: PLC0414 - so that it may be imported from here
 else:
-    Batch: Any = _loaded_anew(
-        batch,
+    GroupCommit: Any = _loaded_anew(
+        group_commit,
         threading=_module("threading", Lock=Lock),
         queue=_module("queue", SimpleQueue=SimpleQueue, Empty=Empty),
-    ).Batch
+    ).GroupCommit

@@ -118,10 +118,10 @@ def _lists(connection: "Connection") -> bool:
     Raises:
         StoreError: It refused in another way, or did not answer.
     """
-    from cf_data_tracker.engine.commit import Target  # noqa: PLC0415 - --help does without
+    from cf_data_tracker.engine.cas import DocumentSpec  # noqa: PLC0415 - --help does without
 
     try:
-        connection.read(Target(key=probe_key("missing"), parse=raw_document))
+        connection.read(DocumentSpec(key=probe_key("missing"), parse=raw_document))
     except ReadDeniedError:
         return False
     return True

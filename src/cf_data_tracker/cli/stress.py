@@ -99,7 +99,7 @@ def stress(  # noqa: PLR0913, PLR0917 - one parameter an option
 def _connection(endpoint_url: str | None, bucket: str | None, timeout: float) -> "Iterator[Connection]":
     from cf_data_tracker.connection import Connection  # noqa: PLC0415
     from cf_data_tracker.embedded import running  # noqa: PLC0415
-    from cf_data_tracker.engine.commit import Patience  # noqa: PLC0415
+    from cf_data_tracker.engine.retry import Patience  # noqa: PLC0415
     from cf_data_tracker.settings import Access, environment, raw_access  # noqa: PLC0415
 
     patience = Patience(seconds=timeout)

@@ -34,7 +34,7 @@ from typing import Any, Final, Generic, NoReturn, Protocol, TypeVar, cast
 
 from cf_data_tracker.deadline import deadline
 from cf_data_tracker.document import Document, recorded_since
-from cf_data_tracker.engine.commit import Commit, Engine, Rule, Snapshot, Target, Waiting
+from cf_data_tracker.engine.cas import Commit, DocumentSpec, Engine, Rule, Snapshot, Waiting
 from cf_data_tracker.engine.inbox import Inbox
 from cf_data_tracker.engine.recent import Recent
 from cf_data_tracker.entries import Entry, Identified
@@ -67,7 +67,7 @@ Outcomes = TypeVar("Outcomes")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Ledger(Target, Generic[R, T]):
+class RecordSpec(DocumentSpec, Generic[R, T]):
     """A document that recordings go into, and how.
 
     Attributes:
@@ -159,7 +159,7 @@ class Combiner:
         self._tuning = tuning
         self._standings: Recent[_Standing[Any]] = Recent()
 
-    def commit(self, ledger: Ledger[R, T], recordings: Sequence[R]) -> Sequence[T]:
+    def commit(self, ledger: RecordSpec[R, T], recordings: Sequence[R]) -> Sequence[T]:
         """Put the recordings into the document, and return what came of each.
 
         Raises:
@@ -172,9 +172,9 @@ class Combiner:
         try:
             return self._engine.run(commit)
         finally:
-            standing.ended = self._engine.surroundings.clock()
+            standing.ended = self._engine.runtime.clock()
 
-    def _inbox(self, ledger: Ledger[R, T]) -> Inbox[R]:
+    def _inbox(self, ledger: RecordSpec[R, T]) -> Inbox[R]:
         return Inbox(self._engine, ledger.key, ledger.to_json, ledger.from_json)
 
 
@@ -182,7 +182,7 @@ class _Combined(Commit[Sequence[T]], Generic[R, T]):
     """One commit: directly while it is quiet, through the inbox under contention."""
 
     def __init__(
-        self, engine: Engine, ledger: Ledger[R, T], recordings: Sequence[R], standing: _Standing[R], tuning: Tuning
+        self, engine: Engine, ledger: RecordSpec[R, T], recordings: Sequence[R], standing: _Standing[R], tuning: Tuning
     ) -> None:
         super().__init__(engine, ledger, _remembering(self._asked_anew))
         self._ledger = ledger
@@ -200,7 +200,7 @@ class _Combined(Commit[Sequence[T]], Generic[R, T]):
         self._key = ""  # of the entry, once it may have been published
         self._published = False  # whether that was answered
         self._version: str | None = None
-        if engine.surroundings.clock() - standing.ended > tuning.memory * standing.pace:
+        if engine.runtime.clock() - standing.ended > tuning.memory * standing.pace:
             standing.streak, standing.found, self._inbox.crowd = 0, (), 0  # all that was a while ago
             standing.listed = float("-inf")
 
@@ -378,7 +378,7 @@ class _Combined(Commit[Sequence[T]], Generic[R, T]):
         beside = not listed and self._standing.streak >= (
             self._tuning.beside_crowd if self._lately() else self._tuning.beside_every
         )
-        listing = self._engine.surroundings.beside(self._listed) if beside else None
+        listing = self._engine.runtime.spawn(self._listed) if beside else None
         began, seen = self._clock(), self._seen
         found: Sequence[Entry[R]] | None = None
         try:
@@ -463,10 +463,10 @@ class _Combined(Commit[Sequence[T]], Generic[R, T]):
         return 1.0 - spread + 2.0 * spread * self._random()
 
     def _clock(self) -> float:
-        return self._engine.surroundings.clock()
+        return self._engine.runtime.clock()
 
     def _random(self) -> float:
-        return self._engine.surroundings.random()
+        return self._engine.runtime.random()
 
 
 def _revision(base: Snapshot) -> int:

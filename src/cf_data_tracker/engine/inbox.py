@@ -18,7 +18,7 @@ from itertools import islice
 from typing import Any, Final, Generic, TypeVar
 
 from cf_data_tracker.deadline import run_without_deadline
-from cf_data_tracker.engine.commit import Engine
+from cf_data_tracker.engine.cas import Engine
 from cf_data_tracker.entries import (
     MAX_PAYLOAD_BYTES,
     Entry,
@@ -150,7 +150,7 @@ class Inbox(Generic[R]):
             self._close(error)
             return []
         self._after = keys[-1] if len(keys) >= PAGE else ""
-        now = self._engine.surroundings.clock()
+        now = self._engine.runtime.clock()
         keys = [key for key in keys if key != own and key not in self._done and not self._is_postponed(key, now)]
         self.crowd = len(keys)
         return list(self._readable(keys))
@@ -228,7 +228,7 @@ class Inbox(Generic[R]):
 
     def _beside(self, task: Callable[[], object]) -> None:
         """Begin a task that may go on when the call that begins it has ended."""
-        self._engine.surroundings.beside(partial(run_without_deadline, task))
+        self._engine.runtime.spawn(partial(run_without_deadline, task))
 
     def _quietly(self, request: Callable[[], None]) -> bool:
         try:
@@ -267,7 +267,7 @@ class Inbox(Generic[R]):
                 yield key, body
 
     def _fetched(self, keys: Sequence[str]) -> dict[str, bytes | _Lacking]:
-        answers = [self._engine.surroundings.beside(partial(self._body, key)) for key in keys]
+        answers = [self._engine.runtime.spawn(partial(self._body, key)) for key in keys]
         bodies = dict(zip(keys, (answer() for answer in answers), strict=True))
         for key, body in bodies.items():
             if body is _Lacking.UNANSWERED:
@@ -295,7 +295,7 @@ class Inbox(Generic[R]):
         """Leave an entry alone for a while: each commit would wait for its body in vain."""
         _, before = self._postponed.pop(key, (0.0, FIRST_POSTPONED / 2))
         seconds = min(2 * before, LONGEST_POSTPONED)
-        self._postponed[key] = self._engine.surroundings.clock() + seconds, seconds
+        self._postponed[key] = self._engine.runtime.clock() + seconds, seconds
         _forget_all_but_the_newest(self._postponed)
 
     def _leave_alone(self, key: str) -> None:

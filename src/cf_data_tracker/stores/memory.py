@@ -6,6 +6,7 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import count, islice
+from pathlib import Path
 
 from cf_data_tracker.store import (
     ANYTHING,
@@ -139,6 +140,10 @@ class MemoryStore:
             self._put(key, new, content.sha256.hex())
         progress(len(body))
         return content.md5.hex()
+
+    def overwrite(self, key: str, path: str) -> None:
+        """Put a local file in place of whatever stands there."""
+        self.write(key, Path(path).read_bytes(), replacing=ANYTHING)
 
     def versions(self, key: str) -> Sequence[Kept]:
         """Return the versions that are kept, the oldest first."""

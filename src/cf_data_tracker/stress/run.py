@@ -19,7 +19,7 @@ from cf_data_tracker.stress.processes import START_SECONDS, run_as_processes
 from cf_data_tracker.stress.report import Report
 from cf_data_tracker.stress.slowed import slowed
 from cf_data_tracker.stress.verdict import judge
-from cf_data_tracker.tracker import raw_target
+from cf_data_tracker.tracker import raw_spec
 
 LOG: Final = logging.getLogger("cf_data_tracker")
 
@@ -47,7 +47,7 @@ def run(
     if executor is not None and options.kill:
         raise InvalidNameError(_not_to_kill(name_of(executor)))
     with _as_asked(connection, options) as asked:
-        if asked.read(raw_target(options.schema)) is not None:
+        if asked.read(raw_spec(options.schema)) is not None:
             raise InvalidNameError(
                 f"the schema {options.schema} holds a document already; name one that does not exist"
             )
@@ -86,7 +86,7 @@ def _report(
     else:
         patience = START_SECONDS + options.files * connection.patience.seconds
         seconds = run_on(executor, crew, connection, patience)
-    document = connection.read(raw_target(options.schema))
+    document = connection.read(raw_spec(options.schema))
     versions = list(versions_of(document, options.schema))
     return Report(
         options=options,
@@ -112,7 +112,7 @@ def _not_to_kill(executor: str) -> str:
 
 def _sweep(connection: Connection, key: str) -> None:
     """Remove the document, and what workers that ended early may have left in its inbox."""
-    connection.delete(key)
+    connection.retrying(lambda: connection.store.delete(key), key)
     if not connection.combining:
         return
     inbox = inbox_prefix(key)
@@ -125,6 +125,6 @@ def _sweep(connection: Connection, key: str) -> None:
 
 def _empty(connection: Connection, prefix: str) -> None:
     last = ""
-    while keys := connection.asked(lambda store: store.list(prefix, after=last), prefix):  # noqa: B023 - called at once
+    while keys := connection.retrying(lambda: connection.store.list(prefix, after=last), prefix):  # noqa: B023 - called at once
         last = keys[-1]
-        connection.asked(lambda store: store.delete(*keys), prefix)
+        connection.retrying(lambda: connection.store.delete(*keys), prefix)

@@ -28,7 +28,7 @@ from cf_data_tracker.stats import Stats
 from cf_data_tracker.store import ANYTHING, Conflict, Stored, Unanswered
 from cf_data_tracker.stress.verdict import Acknowledged
 from cf_data_tracker.stress.watch import Committed, Watch
-from cf_data_tracker.tracker import Tracker, raw_target, recordings_of
+from cf_data_tracker.tracker import Tracker, raw_spec, recordings_of
 
 READY, FINISHED = "ready", "finished"
 BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
@@ -92,7 +92,7 @@ class Job:
     @property
     def key(self) -> str:
         """The key of the document."""
-        return raw_target(self.files[0].schema).key
+        return raw_spec(self.files[0].schema).key
 
 
 def work(job: Job, pipe: Pipe) -> None:
@@ -164,7 +164,7 @@ def recorder_of(job: Job) -> Recorder:
 
 def record_blindly(connection: Connection, new: NewFile) -> Recorded:
     """Record as the earlier package did: read the document, change it and put it back, whatever is there by then."""
-    target, store = raw_target(new.schema), connection.store
+    target, store = raw_spec(new.schema), connection.store
     stored = store.read(target.key)
     document: Document | None = raw_document(stored.body) if isinstance(stored, Stored) else None
     recordings = recordings_of([new], datetime.now(timezone.utc))  # noqa: TID251 - a face: here time comes in
@@ -184,7 +184,7 @@ def host() -> str:
 
 def _open(job: Job) -> None:
     # Connections are open before the clock starts.
-    job.connection.read(raw_target(job.files[0].schema))
+    job.connection.read(raw_spec(job.files[0].schema))
 
 
 def _awaited(start: float) -> float:

@@ -10,15 +10,8 @@ from itertools import count
 import pytest
 
 from cf_data_tracker.document import Document
-from cf_data_tracker.engine.commit import (
-    FIRST_CONTACT_ATTEMPTS,
-    Engine,
-    Patience,
-    Snapshot,
-    Surroundings,
-    Waiting,
-    at_once,
-)
+from cf_data_tracker.engine.cas import FIRST_CONTACT_ATTEMPTS, Engine, Snapshot, Waiting
+from cf_data_tracker.engine.retry import Patience
 from cf_data_tracker.errors import (
     ContentionError,
     DocumentError,
@@ -30,10 +23,11 @@ from cf_data_tracker.errors import (
 from cf_data_tracker.model import NewFile, Recorded, Recording
 from cf_data_tracker.names import raw_key
 from cf_data_tracker.rules.raw import record
+from cf_data_tracker.runtime import Runtime, run_inline
 from cf_data_tracker.stats import Tally
 from cf_data_tracker.store import ANYTHING, Conflict, Stored
 from cf_data_tracker.stores.memory import MemoryStore
-from cf_data_tracker.tracker import raw_target
+from cf_data_tracker.tracker import raw_spec
 from fates import Fate, FatefulStore
 
 KEY = raw_key("vitals")
@@ -48,8 +42,8 @@ class World:
         self.waits: list[float] = []
         self.store = store
         self.tally = Tally()
-        surroundings = Surroundings(clock=lambda: self.now, sleep=self._sleep, random=lambda: 1.0)
-        self.engine = Engine(store, self.tally, patience, surroundings)
+        runtime = Runtime(clock=lambda: self.now, sleep=self._sleep, random=lambda: 1.0)
+        self.engine = Engine(store, self.tally, patience, runtime)
 
     def _sleep(self, seconds: float) -> None:
         self.waits.append(seconds)
@@ -58,7 +52,7 @@ class World:
     def record(self, file: str, recorded_by: str | None = None) -> Recorded:
         """Record one file by the engine under test."""
         recordings = [recording(file, recorded_by or f"id-of-{file}")]
-        return self.engine.commit(raw_target("vitals"), lambda document: record(document, "vitals", recordings))[0]
+        return self.engine.commit(raw_spec("vitals"), lambda document: record(document, "vitals", recordings))[0]
 
 
 def recording(file: str, recorded_by: str) -> Recording:
@@ -374,7 +368,7 @@ class TestGivingUp:
         """Reading gives up under the same bounds."""
         _, world = story(reads=[Fate.LOST] * PATIENCE.attempts)
         with pytest.raises(StoreError, match="does not answer"):
-            world.engine.read(raw_target("vitals"))
+            world.engine.read(raw_spec("vitals"))
         assert PATIENCE.attempts == world.store.calls.count("read")
 
     def test_an_endpoint_that_never_answered_is_given_up_early(self) -> None:
@@ -441,12 +435,12 @@ class TestTelling:
     def test_a_note_goes_with_the_document(self) -> None:
         """Who reads it learns how many its writer saw waiting; so does the writer, who carries it."""
         memory, writer = story()
-        base = writer.engine.look(raw_target("vitals"))
+        base = writer.engine.look(raw_spec("vitals"))
         writer.engine.put(KEY, {"tables": [], "revision": 2}, base, waiting=5)
         carried = writer.engine.carried.get(KEY)
         assert carried is not None
         assert 5 == carried.waiting
-        assert 5 == World(FatefulStore(memory)).engine.look(raw_target("vitals")).waiting
+        assert 5 == World(FatefulStore(memory)).engine.look(raw_spec("vitals")).waiting
 
     def test_a_plain_commit_notes_nothing(self) -> None:
         """A note of an earlier writer does not outlive what it was written with."""
@@ -455,14 +449,14 @@ class TestTelling:
         assert isinstance(there, Stored)
         memory.write(KEY, there.body, replacing=ANYTHING, waiting=5)
         world.record("a")
-        assert 0 == world.engine.look(raw_target("vitals")).waiting
+        assert 0 == world.engine.look(raw_spec("vitals")).waiting
 
     def test_a_commit_is_one_line_in_the_log(self, caplog: pytest.LogCaptureFixture) -> None:
         """Where, which revision, and how many recordings, also in fields; what was there already is not counted."""
         _, world = story()
         caplog.set_level(logging.INFO, logger="cf_data_tracker")
         recordings = [recording(file, f"id-of-{file}-again") for file in ("first", "a", "b")]
-        world.engine.commit(raw_target("vitals"), lambda document: record(document, "vitals", recordings))
+        world.engine.commit(raw_spec("vitals"), lambda document: record(document, "vitals", recordings))
         (line,) = caplog.records
         assert f"memory://{KEY}: revision 2, 2 recordings, 0 of them of others" == line.getMessage()
         assert {"revision": 2, "recordings": 2, "others": 0}.items() <= vars(line).items()
@@ -481,7 +475,7 @@ class TestBeside:
     def test_it_is_done_at_once_and_once(self) -> None:
         """However often its result is asked for."""
         numbers = count(1)
-        result = at_once(lambda: next(numbers))
+        result = run_inline(lambda: next(numbers))
         assert 2 == next(numbers)
         assert (1, 1) == (result(), result())
 
@@ -518,10 +512,10 @@ class TestMissingDocuments:
     def test_a_reader_notices_too(self) -> None:
         """A question about a document that is gone is an error as well."""
         memory, world = story()
-        world.engine.read(raw_target("vitals"))
+        world.engine.read(raw_spec("vitals"))
         memory.delete(KEY)
         with pytest.raises(DocumentVanishedError):
-            world.engine.read(raw_target("vitals"))
+            world.engine.read(raw_spec("vitals"))
 
     def test_a_document_can_be_started_without_permission_to_list(self) -> None:
         """A missing key reads as 403 there; a create-only write tells that it is missing."""
@@ -616,7 +610,7 @@ class TestForeignDocuments:
     def test_nothing_to_record_in_no_document_writes_nothing(self) -> None:
         """A rule that leaves a missing document missing ends without a write."""
         world = World(FatefulStore(MemoryStore()))
-        assert world.engine.commit(raw_target("vitals"), lambda document: (document, "nothing")) == "nothing"
+        assert world.engine.commit(raw_spec("vitals"), lambda document: (document, "nothing")) == "nothing"
         assert ["read"] == world.store.calls
 
 

@@ -18,13 +18,14 @@ is told not to, because a resend behind our back turns a lost answer into a fals
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Generic, Protocol, TypeAlias, TypeVar
+from typing import Final, Generic, TypeAlias, TypeVar
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type
 
 from cf_data_tracker.deadline import deadline, run_until
 from cf_data_tracker.document import Document, recorded_since, to_bytes
 from cf_data_tracker.engine.recent import Carried
+from cf_data_tracker.engine.retry import Patience
 from cf_data_tracker.errors import (
     ContentionError,
     DocumentError,
@@ -34,7 +35,7 @@ from cf_data_tracker.errors import (
     StoreError,
     TrackerError,
 )
-from cf_data_tracker.names import check_seconds
+from cf_data_tracker.runtime import Runtime
 from cf_data_tracker.stats import CountedStore, Tally
 from cf_data_tracker.store import DELETED, UNCHANGED, Conflict, Store, Unanswered, Written, vanished
 
@@ -65,65 +66,7 @@ class Waiting(Exception):  # noqa: N818 - a signal, not an error
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Patience:
-    """How long to go on, and how to wait between attempts: full jitter up to a bound that doubles.
-
-    Attributes:
-        attempts: Attempts at most.
-        seconds: No attempt begins later than this after the first; one that has begun is awaited.
-        first: The bound of the first wait, in seconds: about the time of one write to S3 (p50 61 ms).
-        longest: The bound of any wait, in seconds.
-
-    Raises:
-        InvalidNameError: `seconds` is no time that can be waited for.
-    """
-
-    attempts: int = 200
-    seconds: float = 120.0
-    first: float = 0.05
-    longest: float = 2.0
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "seconds", check_seconds("timeout", self.seconds))
-
-    def bound(self, attempt: int, signal: BaseException | None) -> float:
-        """Return the bound of the wait after `attempt` (1 for the first); a store that asks for less waits longer."""
-        slower = 4.0 if isinstance(signal, Unanswered) and signal.slow else 1.0
-        return slower * min(self.longest, self.first * 2.0 ** min(attempt - 1, 30))
-
-
-class Beside(Protocol):
-    """Begins a task beside the caller's own work."""
-
-    def __call__(self, task: Callable[[], T], /) -> Callable[[], T]:
-        """Begin it, and return what waits for its result, or raises what it raised."""
-
-
-def at_once(task: Callable[[], T]) -> Callable[[], T]:
-    """Do the task before the caller's own work, where nothing runs beside it."""
-    result = task()
-    return lambda: result
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Surroundings:
-    """What the engine takes from the world.
-
-    Attributes:
-        clock: Seconds that never run backwards.
-        sleep: Waits for so many seconds.
-        random: A number in [0, 1).
-        beside: Begins a task beside the caller's own work, and returns what waits for its result.
-    """
-
-    clock: Callable[[], float]
-    sleep: Callable[[float], None]
-    random: Callable[[], float]
-    beside: Beside = at_once
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Target:
+class DocumentSpec:
     """A document: its key, and how to read one of its kind.
 
     Attributes:
@@ -163,19 +106,19 @@ class Engine:
     one conditional read. A running commit holds the document that it builds on, whether that is carried or not.
     """
 
-    def __init__(self, store: Store, tally: Tally, patience: Patience, surroundings: Surroundings) -> None:
+    def __init__(self, store: Store, tally: Tally, patience: Patience, runtime: Runtime) -> None:
         self.tally = tally
         self.use(store)
         self.carried: Carried[Snapshot] = Carried()
         self._patience = patience
-        self.surroundings = surroundings
+        self.runtime = runtime
         self._reached = False
 
     def use(self, store: Store) -> None:
         """Go on with this store, which is to be one with the same objects; what was carried stays."""
         self.store = CountedStore(store, self.tally)
 
-    def read(self, target: Target) -> Document | None:
+    def read(self, target: DocumentSpec) -> Document | None:
         """Return the document as it is now, or `None` where there is none.
 
         Raises:
@@ -183,9 +126,9 @@ class Engine:
             DocumentVanishedError: There was one when this engine last looked, or the store says that it was deleted.
             StoreError: The store refused, or did not answer in time.
         """
-        return self.asked(lambda: self.look(target), target.key).document
+        return self.retrying(lambda: self.look(target), target.key).document
 
-    def commit(self, target: Target, rule: Rule[T]) -> T:
+    def commit(self, target: DocumentSpec, rule: Rule[T]) -> T:
         """Apply the rule to the document until that is in the store, and return what came of it.
 
         Raises:
@@ -206,7 +149,7 @@ class Engine:
                 raise commit.unknown(error) from error
             raise
 
-    def look(self, target: Target) -> Snapshot:
+    def look(self, target: DocumentSpec) -> Snapshot:
         """Read the document once, or learn that it is still the carried one.
 
         Raises:
@@ -250,7 +193,7 @@ class Engine:
             extra={"revision": document.get("revision", 0), "recordings": recordings, "others": others},
         )
 
-    def asked(self, question: Callable[[], T], key: str) -> T:
+    def retrying(self, question: Callable[[], T], key: str) -> T:
         """Return the answer to something that may be asked twice, asked again while there is none.
 
         Raises:
@@ -278,7 +221,7 @@ class Engine:
             retry=retry_if_exception_type((Conflict, Unanswered, Waiting)),
             wait=lambda state: wait(state.attempt_number, _signal(state)),
             stop=self._stop_after(ends),
-            sleep=self.surroundings.sleep,
+            sleep=self.runtime.sleep,
             reraise=True,
         )
         answer: T = run_until(ends, lambda: retrying(self._noting_contact, attempt))
@@ -286,11 +229,11 @@ class Engine:
 
     def jitter(self, attempt: int, signal: BaseException | None) -> float:
         """Return how long to wait after an attempt: full jitter."""
-        return self.surroundings.random() * self._patience.bound(attempt, signal)
+        return self.runtime.random() * self._patience.bound(attempt, signal)
 
     def _ends(self) -> float:
         """Return when a call that begins now ends, or the call that it is part of, if that is earlier."""
-        return min(self.surroundings.clock() + self._patience.seconds, deadline())
+        return min(self.runtime.clock() + self._patience.seconds, deadline())
 
     def _persisted(self, commit: "Commit[T]") -> T:
         try:
@@ -318,7 +261,7 @@ class Engine:
     def _stop_after(self, deadline: float) -> Callable[[RetryCallState], bool]:
         def stop(state: RetryCallState) -> bool:
             attempts = self._patience.attempts if self._reached else FIRST_CONTACT_ATTEMPTS
-            late = self.surroundings.clock() + state.upcoming_sleep > deadline
+            late = self.runtime.clock() + state.upcoming_sleep > deadline
             return late or state.attempt_number >= min(attempts, self._patience.attempts)
 
         return stop
@@ -328,7 +271,7 @@ class Engine:
             raise vanished(self.store.location(key))
         return ABSENT
 
-    def _parsed(self, target: Target, body: bytes) -> Document:
+    def _parsed(self, target: DocumentSpec, body: bytes) -> Document:
         try:
             return target.parse(body)
         except DocumentError as error:
@@ -338,7 +281,7 @@ class Engine:
 class Commit(Generic[T]):
     """One commit, attempt after attempt."""
 
-    def __init__(self, engine: Engine, target: Target, rule: Rule[T]) -> None:
+    def __init__(self, engine: Engine, target: DocumentSpec, rule: Rule[T]) -> None:
         self._engine = engine
         self._target = target
         self._rule = rule

@@ -17,9 +17,9 @@ import pytest
 from cf_data_tracker.connection import Connection
 from cf_data_tracker.deadline import run_until
 from cf_data_tracker.document import Document
-from cf_data_tracker.engine import batch as under_test
-from cf_data_tracker.engine.batch import Batch
-from cf_data_tracker.engine.combine import MAX_BYTES, MAX_OWN, Ledger
+from cf_data_tracker.engine import group_commit as under_test
+from cf_data_tracker.engine.combine import MAX_BYTES, MAX_OWN, RecordSpec
+from cf_data_tracker.engine.group_commit import GroupCommit
 from cf_data_tracker.errors import (
     ContentionError,
     DocumentError,
@@ -34,7 +34,7 @@ from cf_data_tracker.settings import Access
 from cf_data_tracker.stats import Stats
 from cf_data_tracker.store import Replacing, Written
 from cf_data_tracker.stores.memory import MemoryStore
-from cf_data_tracker.tracker import Tracker, raw_ledger
+from cf_data_tracker.tracker import Tracker, raw_record_spec
 from conftest import connection_to
 from interrupting import raised_at
 from servers.server import Server
@@ -67,8 +67,8 @@ class Noted:
 
 
 Notes: TypeAlias = Sequence[Note]
-NoteLedger: TypeAlias = Ledger[Note, Noted]
-NoteBatch: TypeAlias = Batch[Note, Noted]
+NoteLedger: TypeAlias = RecordSpec[Note, Noted]
+NoteBatch: TypeAlias = GroupCommit[Note, Noted]
 Promised: TypeAlias = "Future[Sequence[Noted]]"
 Way: TypeAlias = Callable[[Callable[[], Sequence[Noted]]], Sequence[Noted]]
 
@@ -78,7 +78,7 @@ def no_rule(document: Document | None, notes: Notes) -> tuple[Document | None, S
     return document, noted(*(note.recorded_by for note in notes))
 
 
-LEDGER: Final[NoteLedger] = Ledger(
+LEDGER: Final[NoteLedger] = RecordSpec(
     key="notes.json",
     parse=json.loads,
     record=no_rule,
@@ -167,7 +167,7 @@ class Scene:
 
     def __init__(self, pool: ThreadPoolExecutor, commits: Commits, seconds: float = LONG) -> None:
         self.commits = commits
-        self.batch: NoteBatch = Batch(commits, seconds)
+        self.batch: NoteBatch = GroupCommit(commits, seconds)
         self._pool = pool
 
     def comes(self, *ids: str, text: object = "", how: Way = lambda act: act()) -> Promised:
@@ -225,7 +225,7 @@ class TestSharing:
     def test_a_thread_that_comes_alone_commits_at_once(self) -> None:
         """With nobody to share with, a commit carries the recordings of one."""
         commits = Commits()
-        batch: NoteBatch = Batch(commits, LONG)
+        batch: NoteBatch = GroupCommit(commits, LONG)
         assert noted("a", "b") == batch.commit(LEDGER, notes("a", "b"))
         assert noted("c") == batch.commit(LEDGER, notes("c"))
         assert [["a", "b"], ["c"]] == commits.carried
@@ -415,7 +415,7 @@ class TestErrors:
     def test_what_is_no_json_is_for_the_commit_to_refuse(self) -> None:
         """How large it is cannot be said, and need not be."""
         commits = Commits()
-        batch: NoteBatch = Batch(commits, LONG)
+        batch: NoteBatch = GroupCommit(commits, LONG)
         assert noted("a") == batch.commit(LEDGER, notes("a", text=object()))
 
     def test_an_error_ends_one_commit(self, scene: Scene) -> None:
@@ -650,7 +650,7 @@ class TestInterrupts:
                 raise error
             return noted(*(note.recorded_by for note in recordings))
 
-        batch: NoteBatch = Batch(commit, 0.02 if seed % 2 else LONG)
+        batch: NoteBatch = GroupCommit(commit, 0.02 if seed % 2 else LONG)
 
         def work(thread: int) -> None:
             for number in range(20):
@@ -742,12 +742,12 @@ def test_a_member_with_time_left_is_left_to_the_next_leader(error: Exception) ->
             raise error
         return [one.new.file for one in recordings]
 
-    batch: Batch[Any, Any] = Batch(commit, 20.0)
+    batch: GroupCommit[Any, Any] = GroupCommit(commit, 20.0)
 
     def call(ends: float, file: str) -> object:
         new = NewFile(schema="vitals", table="t", file_name="f", file=file, file_size=1, s3_location="s3://raw/a")
         recordings = [Recording(new=new, recorded_by=file)]
-        return run_until(ends, lambda: batch.commit(raw_ledger("vitals"), recordings))
+        return run_until(ends, lambda: batch.commit(raw_record_spec("vitals"), recordings))
 
     with ThreadPoolExecutor() as threads:
         threads.submit(call, 100.0, "first")

@@ -23,7 +23,7 @@ from queue import Empty, SimpleQueue
 from typing import Final, Generic, TypeVar
 
 from cf_data_tracker.deadline import deadline
-from cf_data_tracker.engine.combine import MAX_BYTES, MAX_OWN, Ledger, Outcome
+from cf_data_tracker.engine.combine import MAX_BYTES, MAX_OWN, Outcome, RecordSpec
 from cf_data_tracker.entries import Identified, json_size
 from cf_data_tracker.errors import (
     ContentionError,
@@ -48,7 +48,7 @@ MORE_TIME: Final = 1.0
 class _Member(Generic[R, T]):
     """A thread's recordings, and what came of them."""
 
-    ledger: Ledger[R, T]
+    ledger: RecordSpec[R, T]
     recordings: Sequence[R]
     carried: bool = False  # by a commit that is in flight, or that was interrupted
     in_doubt: bool = False  # by such a one, which may have landed
@@ -80,7 +80,7 @@ class _Member(Generic[R, T]):
         return True
 
 
-class Batch(Generic[R, T]):
+class GroupCommit(Generic[R, T]):
     """The threads of this process that record into one document. Safe to share between them.
 
     Args:
@@ -88,7 +88,7 @@ class Batch(Generic[R, T]):
         seconds: How long a thread waits at most for the commits before its own to end.
     """
 
-    def __init__(self, commit: Callable[[Ledger[R, T], Sequence[R]], Sequence[T]], seconds: float) -> None:
+    def __init__(self, commit: Callable[[RecordSpec[R, T], Sequence[R]], Sequence[T]], seconds: float) -> None:
         self._commit = commit
         self._seconds = seconds
         self._lock = threading.Lock()
@@ -97,7 +97,7 @@ class Batch(Generic[R, T]):
         self._company = 1  # how many the last commit carried
         self._enough: SimpleQueue[None] | None = None  # where a leader waits to be told that as many are there again
 
-    def commit(self, ledger: Ledger[R, T], recordings: Sequence[R]) -> Sequence[T]:
+    def commit(self, ledger: RecordSpec[R, T], recordings: Sequence[R]) -> Sequence[T]:
         """Put the recordings into the document, perhaps together with those of other threads; return what came of each.
 
         Raises:
