@@ -19,6 +19,7 @@ __all__ = ["aws", "client"]  # fixtures
 
 XML: Final = '<?xml version="1.0" encoding="UTF-8"?>'
 DATE: Final = "2026-01-01T00:00:00.000Z"
+FIRST_YEAR, LAST_YEAR = "0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59"  # in UTC these are in other years
 HTML: Final = b"<!DOCTYPE html><html><head><title>Sign in</title></head><body>Welcome<br></body></html>"
 
 
@@ -70,6 +71,14 @@ MALFORMED: Final[dict[str, tuple[bytes, Question]]] = {
         listing(f"{KEY}{SIZE}<LastModified>soon</LastModified>"),
         lambda s: files(s).page("p/"),
     ),
+    "an entry with a date before all": (
+        listing(f"{KEY}{SIZE}<LastModified>{FIRST_YEAR}</LastModified>"),
+        lambda s: files(s).page("p/"),
+    ),
+    "an entry with a date after all": (
+        listing(f"{KEY}{SIZE}<LastModified>{LAST_YEAR}</LastModified>"),
+        lambda s: files(s).page("p/"),
+    ),
     "a size that is no number": (listing(f"{KEY}<Size>big</Size>{WHEN}"), lambda s: files(s).page("p/")),
     "an empty page with more after it": (
         listing(truncated="<IsTruncated>true</IsTruncated>"),
@@ -77,6 +86,10 @@ MALFORMED: Final[dict[str, tuple[bytes, Question]]] = {
     ),
     "a version without an id": (versions(f"<Key>k</Key>{WHEN}{LATEST}"), lambda s: files(s).versions("k")),
     "a version without a date": (versions(f"<Key>k</Key>{VERSION}{LATEST}"), lambda s: files(s).versions("k")),
+    "a version with a date before all": (
+        versions(f"<Key>k</Key>{VERSION}<LastModified>{FIRST_YEAR}</LastModified>{LATEST}"),
+        lambda s: files(s).versions("k"),
+    ),
     "a version that may be the latest": (versions(f"<Key>k</Key>{VERSION}{WHEN}"), lambda s: files(s).versions("k")),
     "a version without a key": (versions(VERSION + WHEN + LATEST), lambda s: files(s).versions("k")),
     "a page of HTML to a listing of versions": (answer("200 OK", HTML), lambda s: files(s).versions("k")),
@@ -89,6 +102,10 @@ MALFORMED: Final[dict[str, tuple[bytes, Question]]] = {
         lambda s: files(s).versions("p/k"),
     ),
     "a HEAD without a date": (answer("200 OK", b"", 'ETag: "e"'), lambda s: files(s).head("k")),
+    "a HEAD with a date before all": (
+        answer("200 OK", b"", 'ETag: "e"', f"Last-Modified: {FIRST_YEAR}"),
+        lambda s: files(s).head("k"),
+    ),
     "a HEAD without a length": (
         b'HTTP/1.1 200 OK\r\nETag: "e"\r\nLast-Modified: Thu, 01 Jan 2026 00:00:00 GMT\r\n\r\n',
         lambda s: files(s).head("k"),

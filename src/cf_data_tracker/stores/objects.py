@@ -50,6 +50,7 @@ from cf_data_tracker.stores.s3 import (
     etag_in,
     is_missing,
     is_precondition_failed,
+    modified_in,
     needed,
     version_of,
     whole_page,
@@ -123,7 +124,7 @@ class S3Objects:
             return Head(
                 size=needed(answer, "ContentLength", "a HEAD"),
                 etag=etag_in(answer, "a HEAD").strip('"'),
-                modified=needed(answer, "LastModified", "a HEAD").timestamp(),
+                modified=modified_in(answer, "a HEAD"),
                 sha256=answer.get("Metadata", {}).get(SHA256),
                 encrypted=bool(answer.get("SSECustomerAlgorithm"))
                 or answer.get("ServerSideEncryption", "AES256") != "AES256",
@@ -197,7 +198,7 @@ class S3Objects:
                     key=entry["Key"],
                     size=needed(entry, "Size", "a listing"),
                     etag=entry.get("ETag", "").strip('"'),
-                    modified=needed(entry, "LastModified", "a listing").timestamp(),
+                    modified=modified_in(entry, "a listing"),
                 )
                 for entry in answer["Contents"]
             ]
@@ -533,7 +534,7 @@ def _kept(entries: Sequence[Any], key: str, *, marker: bool = False) -> list[tup
     for entry in entries:
         if needed(entry, "Key", "a listing of versions") == key:
             version = needed(entry, "VersionId", "a listing of versions")
-            modified = needed(entry, "LastModified", "a listing of versions").timestamp()
+            modified = modified_in(entry, "a listing of versions")
             is_latest = needed(entry, "IsLatest", "a listing of versions")
             kept.append((modified, is_latest, Kept(version=version, modified=modified, marker=marker)))
     return kept

@@ -29,6 +29,7 @@ import re
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from datetime import datetime, timezone
 from enum import Enum
 from functools import partial
 from http.client import HTTPException
@@ -623,6 +624,20 @@ def needed(answer: "Mapping[str, Any]", name: str, to: str) -> Any:  # noqa: ANN
     if value is None or value == "":
         raise MalformedAnswer(f"the answer to {to} has no {name}")
     return value
+
+
+def modified_in(answer: "Mapping[str, Any]", to: str) -> float:
+    """Return the Last-Modified of an answer, in seconds since 1970.
+
+    Raises:
+        MalformedAnswer: It has none, or a time outside the years 1 to 9999 in UTC, which nobody could show.
+    """
+    seconds: float = needed(answer, "LastModified", to).timestamp()
+    try:
+        datetime.fromtimestamp(seconds, timezone.utc)
+    except (ValueError, OverflowError, OSError):
+        raise MalformedAnswer(f"the answer to {to} has a LastModified that is none") from None
+    return seconds
 
 
 def etag_in(answer: "Mapping[str, Any]", to: str) -> str:
