@@ -1288,8 +1288,13 @@ MUTANTS: Final = (
         ),
         (
             "bytes that are received earn no time",
-            "        self._ends += number / self._pace\n        self._readable",
-            "        self._readable",
+            "min(self._ends + number / self._pace, self._clock() + self._request_timeout)",
+            "min(self._ends, self._clock() + self._request_timeout)",
+        ),
+        (
+            "bytes that moved fast let the rest of an answer trickle",
+            "min(self._ends + number / self._pace, self._clock() + self._request_timeout)",
+            "self._ends + number / self._pace",
         ),
     ),
     *_ways(
@@ -1309,6 +1314,11 @@ MUTANTS: Final = (
             "a time limit of the program around is taken for no answer",
             "                if foreign is not None:\n",
             "                if False:\n",
+        ),
+        (
+            "a time that nobody can show is taken for one",
+            "        datetime.fromtimestamp(seconds, timezone.utc)\n",
+            "        pass\n",
         ),
         (
             "a missing element is taken for an empty one",

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
+from pathlib import Path
 from typing import Final
 
 import boto3
@@ -26,7 +27,11 @@ from cf_data_tracker.stores.limits import (
     limited,
     observant,
 )
+from cf_data_tracker.stores.objects import S3Objects
 from cf_data_tracker.stores.s3 import S3Store
+from cf_data_tracker.upload import content_of
+from conftest import make_bucket
+from servers.hostile import KINDS, HostileServer
 from servers.server import Server
 from test_s3_store import refusal, store_at
 
@@ -146,7 +151,7 @@ class TestTime:
 
     def test_a_call_that_has_ended_cuts_off_its_requests(self) -> None:
         """One request timeout after its deadline, whatever the request has earned by moving bytes."""
-        clock = iter([100.0, 100.0, 101.0, 104.0, 115.0, 115.1])
+        clock = iter([100.0, 100.0, 100.0, 101.0, 104.0, 115.0, 115.1])
         request = run_until(100.0, lambda: Request(15.0, lambda: next(clock)))
         request.received(MAX_ANSWER // 2)
         assert [15.0, 14.0, 11.0] == [request.seconds() for _ in range(3)]
@@ -157,11 +162,41 @@ class TestTime:
     @pytest.mark.parametrize(("ends", "pace"), [(100.0, BYTES_A_SECOND), (float("inf"), FILE_BYTES_A_SECOND)])
     def test_what_moves_at_a_useful_pace_earns_time(self, ends: float, pace: int) -> None:
         """A second for each 128 KiB, or for each 8 KiB of a file, in either direction."""
-        clock = count(0.0, 0.0)
+        clock = iter([0.0, 10.0, 10.0])
         request = run_until(ends, lambda: Request(15.0, lambda: next(clock)))
         request.sent(pace)
         request.received(2 * pace)
-        assert 18.0 == request.seconds()
+        assert 18.0 - 10.0 == request.seconds()
+
+    def test_what_moved_fast_earns_an_answer_no_more_than_one_request_timeout(self) -> None:
+        """After gigabytes that took a moment, the rest may not trickle for hours."""
+        clock = iter([0.0, 2.0, 2.0, 16.0, 16.0])
+        with limited(15.0, lambda: next(clock)) as request:
+            expect(float("inf"))
+            request.sent(1 << 30)
+            request.received(1 << 30)
+            assert 15.0 == request.seconds()
+            request.received(1)
+            assert 1 == round(request.seconds())
+
+    @pytest.mark.parametrize(("size", "purpose"), [(1 << 20, "put-object"), (9 << 20, "put-part"), (9 << 20, "end-parts")])
+    def test_the_answer_to_a_large_file_is_cut_off(
+        self, embedded: Server, schema: str, tmp_path: Path, size: int, purpose: str
+    ) -> None:
+        """Whatever was sent before it, and whether it goes where nothing is or in place of what is there."""
+        make_bucket(embedded, "limits")
+        path = tmp_path / "large"
+        path.write_bytes(bytes(size))
+        with HostileServer(embedded.endpoint_url) as odd, store_at(odd.endpoint_url) as plain:
+            odd.misbehave(KINDS["trickling-head"], purpose)
+            files = S3Objects(S3Store(plain.client, "limits", request_timeout=TIMEOUT), "limits", lambda once: once())
+            with content_of(path) as content:
+                for write in (
+                    lambda: files.overwrite(f"{schema}/k", str(path)),
+                    lambda: files.create(f"{schema}/k", content, lambda _: None),
+                ):
+                    assert TIMEOUT + SLACK > seconds_of(write)
+            assert 2 <= odd.hits[purpose]
 
     def test_all_addresses_of_a_host_share_the_time(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """A host of S3 has eight; where packets are dropped, each would take the time for a connection."""

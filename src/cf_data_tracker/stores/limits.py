@@ -4,7 +4,8 @@ The timeouts of boto3 hold for each wait at a socket. An answer that trickles, a
 neither does an endless row of `100 Continue`. So the sockets of our clients know the request that they serve:
 
 - A request ends `request_timeout` seconds after it began, plus a second for each 128 KiB that it has moved, or for each
-  8 KiB of a file: what moves at a useful pace is not cut off, however large it is.
+  8 KiB of a file: what moves at a useful pace is not cut off, however large it is. Once its answer comes, it never has
+  more than one `request_timeout` left: bytes that moved fast earn no time in which the rest may trickle.
 - It ends one `request_timeout` after the deadline of its call (`deadline`), whatever it has moved.
 - An answer that is longer than expected is cut off, before it is held in memory.
 
@@ -54,10 +55,11 @@ class Request:
         clock: The clock that the deadline of its call is in.
     """
 
-    __slots__ = ("_clock", "_ends", "_latest", "_pace", "_readable", "at_most", "too_long")
+    __slots__ = ("_clock", "_ends", "_latest", "_pace", "_readable", "_request_timeout", "at_most", "too_long")
 
     def __init__(self, request_timeout: float, clock: Callable[[], float]) -> None:
         self._clock = clock
+        self._request_timeout = request_timeout
         self._ends = clock() + request_timeout
         self._latest = deadline() + request_timeout
         self._pace = FILE_BYTES_A_SECOND if deadline() == inf else BYTES_A_SECOND
@@ -89,7 +91,7 @@ class Request:
         Raises:
             AnswerTooLong: They are more than expected.
         """
-        self._ends += number / self._pace
+        self._ends = min(self._ends + number / self._pace, self._clock() + self._request_timeout)
         self._readable -= number
         if self._readable < 0:
             self.too_long = True

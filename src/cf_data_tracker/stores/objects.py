@@ -20,7 +20,6 @@ from contextlib import closing, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, Protocol, TypeVar, cast
 
-from boto3.exceptions import S3UploadFailedError
 from boto3.s3.transfer import TransferConfig, create_transfer_manager
 from s3transfer.subscribers import BaseSubscriber
 
@@ -183,11 +182,9 @@ class S3Objects:
             run_without_deadline(partial(self._overwrite, key, path))
 
     def _overwrite(self, key: str, path: str) -> None:
-        with self._store.asking(PUT, key) as client:
-            try:
-                client.upload_file(path, self._bucket, key, Config=TransferConfig(use_threads=False))
-            except S3UploadFailedError as error:  # it holds no more than the text of its cause
-                raise error.__context__ or error from None
+        sender = cast("S3Client", _Sender(self._store, self._patiently))
+        with create_transfer_manager(sender, _config(in_parts=True, threads=False)) as manager:
+            manager.upload(path, self._bucket, key).result()
 
     def page(self, prefix: str, *, after: str = "") -> Page:
         """LIST up to 1,000 objects."""
@@ -327,7 +324,7 @@ class S3Objects:
                     "in one piece: record smaller files, or use another store"
                 )
             told = _Told(progress)
-            sender = cast("S3Client", _CreateOnly(client, self._store, content, self._patiently, told))
+            sender = cast("S3Client", _Sender(self._store, self._patiently, content, told))
             extra: dict[str, Any] = {"Metadata": _metadata(content)}
             if is_aws(client.meta.endpoint_url) and in_parts:
                 extra["ChecksumAlgorithm"] = "SHA256"
@@ -393,25 +390,34 @@ class S3Objects:
         return False
 
 
-class _CreateOnly:
-    """A client for one upload by boto3's transfer manager, which knows of no conditions and sends each part once."""
+class _Sender:
+    """A client for one upload by boto3's transfer manager, which sends each part once and has limits for none.
+
+    Here each request has limits of its own, and those that may be made twice are made until they are answered.
+
+    Args:
+        store: The store.
+        patiently: How often to send a part again.
+        content: What is sent, which is put where nothing is; if left out, it replaces what is there.
+        told: Who hears of bytes.
+    """
 
     def __init__(
-        self, client: "S3Client", store: S3Store, content: Content, patiently: Patiently, told: "_Told"
+        self, store: S3Store, patiently: Patiently, content: Content | None = None, told: "_Told | None" = None
     ) -> None:
-        self._client = client
+        self._client = store.client
         self._store = store
-        self._content = content
         self._patiently = patiently
+        self._condition: dict[str, Any] = {} if content is None else {"IfNoneMatch": "*"}
+        self._digest: dict[str, Any] = {} if content is None else _digest(self._client, content)
         self._told = told
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - all else is the client's
         return getattr(self._client, name)
 
     def put_object(self, **params: Any) -> object:  # noqa: ANN401 - boto3's to check
-        """PUT where nothing is."""
-        digest = _digest(self._client, self._content)
-        return self._sent(params["Key"], lambda: self._client.put_object(**params, IfNoneMatch="*", **digest))
+        """PUT it as a whole."""
+        return self._sent(params["Key"], partial(self._client.put_object, **params, **self._condition, **self._digest))
 
     def create_multipart_upload(self, **params: Any) -> object:  # noqa: ANN401 - boto3's to check
         """Begin, again if there is no answer: what was begun and is not known of is for the lifecycle rule."""
@@ -430,8 +436,8 @@ class _CreateOnly:
         return self._patiently(once)
 
     def complete_multipart_upload(self, **params: Any) -> object:  # noqa: ANN401 - boto3's to check
-        """Put the parts together where nothing is."""
-        complete = partial(self._client.complete_multipart_upload, **params, IfNoneMatch="*")
+        """Put the parts together."""
+        complete = partial(self._client.complete_multipart_upload, **params, **self._condition)
         return self._sent(params["Key"], complete)
 
     def abort_multipart_upload(self, **params: Any) -> object:  # noqa: ANN401 - boto3's to check
@@ -447,7 +453,8 @@ class _CreateOnly:
                     needed(answer, element, "an upload in parts")
                 return cast("object", answer)
         except Unanswered as signal:  # boto3 makes one of whatever a callback raises while it sends
-            raise self._told.failed or signal from None
+            failed = self._told.failed if self._told is not None else None
+            raise failed or signal from None
 
 
 class _Told:
