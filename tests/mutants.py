@@ -895,6 +895,11 @@ MUTANTS: Final = (
             "        if data.failed is not None:",
         ),
         (
+            "a full pipe that does not block loses what is written",
+            "                while (written := super().write(data)) is None:\n                    select.select((), (self,), ())\n",
+            "                written = super().write(data) or memoryview(data).nbytes\n",
+        ),
+        (
             "a closed stream's number goes to the next file",
             "    for descriptor in _UNUSABLE:\n        _occupy(descriptor)\n",
             "",

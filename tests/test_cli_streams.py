@@ -4,8 +4,9 @@ import os
 import shlex
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -152,6 +153,26 @@ def test_a_closed_stream_gives_its_number_to_nobody(reachable: dict[str, str]) -
         check=False,
     )
     assert 3 <= done.returncode < 10
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_pipe_that_does_not_block_loses_nothing(stream: str) -> None:
+    """Where it is full, as that of a parent with an event loop may be, the command waits until somebody reads."""
+    says = (
+        "import sys\n"
+        "from cf_data_tracker.cli.streams import standard_streams\n"
+        "with standard_streams():\n"
+        f"    for number in range(60_000): print(number, file=sys.{stream})\n"
+        "    sys.exit(0)"
+    )
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    streams: dict[str, Any] = {stream: writer}
+    with os.fdopen(reader, "rb") as read, subprocess.Popen([sys.executable, "-c", says], **streams) as process:
+        os.close(writer)
+        time.sleep(1.0)  # noqa: TID251 - it fills the pipe meanwhile
+        heard = read.read()
+    assert ("".join(f"{number}\n" for number in range(60_000)).encode(), 0) == (heard, process.returncode)
 
 
 def test_streams_of_others_are_left_alone(capsys: pytest.CaptureFixture[str]) -> None:

@@ -66,6 +66,11 @@ def endless(head: bytes, piece: bytes) -> Answer:
     return answer
 
 
+def silent(peer: socket.socket) -> None:
+    """Answer nothing, until the client hangs up or the server ends."""
+    peer.recv(1)
+
+
 @contextlib.contextmanager
 def server(answer: Answer) -> Iterator[str]:
     """Yield where a server listens that gives each connection this answer once a request has begun."""
@@ -138,7 +143,7 @@ class TestTime:
 
     def test_silence_is_cut_off_whatever_the_timeouts_of_the_client(self) -> None:
         """A client that was handed in may wait a minute for each byte."""
-        with server(lambda peer: peer.recv(1)) as url, store_at(url, request_timeout=60.0) as plain:  # for its end
+        with server(silent) as url, store_at(url, request_timeout=60.0) as plain:
             store = S3Store(plain.client, "raw", request_timeout=TIMEOUT)
             assert TIMEOUT + SLACK > seconds_of(lambda: store.read("k"))
 
@@ -185,7 +190,9 @@ class TestTime:
             request.received(1)
             assert 1 == round(request.seconds())
 
-    @pytest.mark.parametrize(("size", "purpose"), [(1 << 20, "put-object"), (9 << 20, "put-part"), (9 << 20, "end-parts")])
+    @pytest.mark.parametrize(
+        ("size", "purpose"), [(1 << 20, "put-object"), (9 << 20, "put-part"), (9 << 20, "end-parts")]
+    )
     def test_the_answer_to_a_large_file_is_cut_off(
         self, embedded: Server, schema: str, tmp_path: Path, size: int, purpose: str
     ) -> None:

@@ -9,6 +9,7 @@ opened would get its number, and with it what is meant for the stream.
 
 import io
 import os
+import select
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,12 +33,15 @@ class _Output(io.FileIO):
     failed: OSError | None = None
 
     def write(self, data: "ReadableBuffer", /) -> int:
-        """Write, or note why not."""
+        """Write, or note why not. A full pipe that does not block is waited for, like any other."""
         if self.failed is None:
             try:
-                return super().write(data)
+                while (written := super().write(data)) is None:
+                    select.select((), (self,), ())
             except OSError as error:
                 self.failed = error
+            else:
+                return written
         return memoryview(data).nbytes
 
 
