@@ -896,8 +896,8 @@ MUTANTS: Final = (
         ),
         (
             "a full pipe that does not block loses what is written",
-            "                while (written := super().write(data)) is None:\n                    select.select((), (self,), ())\n",
-            "                written = super().write(data) or memoryview(data).nbytes\n",
+            "while (written := super().write(data)) is None:\n                    select.select((), (self,), ())\n",
+            "written = super().write(data) or memoryview(data).nbytes\n",
         ),
         (
             "a closed stream's number goes to the next file",
