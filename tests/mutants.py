@@ -835,6 +835,15 @@ MUTANTS: Final = (
         ),
     ),
     *_ways(
+        "stores/s3.py",
+        ("tests/test_transport.py", "-k", "wants_a_password"),
+        (
+            "a 407 of a proxy without a tunnel is taken for the store's",
+            "if status == PROXY_AUTHENTICATION else None",
+            "if False else None",
+        ),
+    ),
+    *_ways(
         "stores/transport.py",
         ("tests/test_transport.py",),
         (

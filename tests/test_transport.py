@@ -149,16 +149,17 @@ def test_a_proxy_that_cannot_be_reached_is_named(
     assert SECRET not in error
 
 
+@pytest.mark.parametrize(("scheme", "variable"), [("https", "HTTPS_PROXY"), ("http", "HTTP_PROXY")])
 @pytest.mark.usefixtures("scratch")
-def test_a_proxy_that_wants_a_password_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """At once, since asking again changes nothing."""
+def test_a_proxy_that_wants_a_password_is_named(scheme: str, variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At once, since asking again changes nothing; whether it refuses a tunnel, or answers in place of the store."""
     for name in ("NO_PROXY", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
     page = b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Type: text/html\r\nContent-Length: 4\r\n\r\n<p/>"
     with answering(page) as proxy:
-        monkeypatch.setenv("HTTPS_PROXY", f"http://{proxy}")
-        error = failure("https://192.0.2.1")
-    assert f"the proxy http://{proxy} of HTTPS_PROXY asks for a user and a password (407)" in error
+        monkeypatch.setenv(variable, f"http://{proxy}")
+        error = failure(f"{scheme}://192.0.2.1")
+    assert f"the proxy http://{proxy} of {variable} asks for a user and a password (407)" in error
 
 
 @pytest.mark.usefixtures("scratch")

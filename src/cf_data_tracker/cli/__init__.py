@@ -15,8 +15,8 @@ def main() -> None:
         from cf_data_tracker.cli.streams import standard_streams  # noqa: PLC0415 - Ctrl-C during an import is quiet, too
 
         with standard_streams():
-            from cf_data_tracker.cli.app import app  # noqa: PLC0415
-            from cf_data_tracker.cli.failure import NAME  # noqa: PLC0415
+            from cf_data_tracker.cli.app import app  # noqa: PLC0415 - as above
+            from cf_data_tracker.cli.failure import NAME  # noqa: PLC0415 - as above
 
             app(prog_name=NAME)
     except KeyboardInterrupt:  # inside a command typer does the same

@@ -76,7 +76,7 @@ def doctor(
     is a matter of luck, so a store that passes is very likely, though not certainly, safe.
     """
     from cf_data_tracker.settings import environment, raw_access  # noqa: PLC0415 - --help does without
-    from cf_data_tracker.tracker import connect  # noqa: PLC0415
+    from cf_data_tracker.tracker import connect  # noqa: PLC0415 - as above
 
     access = raw_access(environment(), bucket, endpoint_url)
     settings, sources = _settings(access)

@@ -111,9 +111,9 @@ def _say_cells(cells: Iterable[str]) -> None:
 
 def _say_table(versions: Iterable[FileVersion], names: Sequence[str]) -> None:
     from rich.box import SIMPLE_HEAD  # noqa: PLC0415 - only here, and it takes a while
-    from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
+    from rich.console import Console  # noqa: PLC0415 - as above
+    from rich.table import Table  # noqa: PLC0415 - as above
+    from rich.text import Text  # noqa: PLC0415 - as above
 
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for name in names:

@@ -74,8 +74,8 @@ def stress(  # noqa: PLR0913, PLR0917 - one parameter an option
     """
     from rich.console import Console  # noqa: PLC0415 - --help should not wait for it
 
-    from cf_data_tracker.stress import Options, run  # noqa: PLC0415
-    from cf_data_tracker.stress.executors import opened  # noqa: PLC0415
+    from cf_data_tracker.stress import Options, run  # noqa: PLC0415 - as above
+    from cf_data_tracker.stress.executors import opened  # noqa: PLC0415 - as above
 
     _check_places(json_file, report_file)
     given = {} if schema is None else {"schema": schema}
@@ -97,10 +97,10 @@ def stress(  # noqa: PLR0913, PLR0917 - one parameter an option
 
 @contextmanager
 def _connection(endpoint_url: str | None, bucket: str | None, timeout: float) -> "Iterator[Connection]":
-    from cf_data_tracker.connection import Connection  # noqa: PLC0415
-    from cf_data_tracker.embedded import running  # noqa: PLC0415
-    from cf_data_tracker.engine.retry import Patience  # noqa: PLC0415
-    from cf_data_tracker.settings import Access, environment, raw_access  # noqa: PLC0415
+    from cf_data_tracker.connection import Connection  # noqa: PLC0415 - as above
+    from cf_data_tracker.embedded import running  # noqa: PLC0415 - as above
+    from cf_data_tracker.engine.retry import Patience  # noqa: PLC0415 - as above
+    from cf_data_tracker.settings import Access, environment, raw_access  # noqa: PLC0415 - as above
 
     patience = Patience(seconds=timeout)
     if endpoint_url is not None or bucket is not None:
@@ -120,8 +120,8 @@ def _connection(endpoint_url: str | None, bucket: str | None, timeout: float) ->
 @contextmanager
 def _shown(console: "Console", options: "Options") -> "Iterator[Callable[[Progress], None]]":
     """Show a progress bar while the run goes on; nothing where nobody looks."""
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415
-    from rich.progress import Progress as Bar  # noqa: PLC0415
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415 - as above
+    from rich.progress import Progress as Bar  # noqa: PLC0415 - as above
 
     total = options.workers * options.files
     columns = (
@@ -150,9 +150,9 @@ def _shown(console: "Console", options: "Options") -> "Iterator[Callable[[Progre
 
 
 def _print(report: "Report", console: "Console") -> None:
-    from rich.table import Table  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415 - as above
 
-    from cf_data_tracker.stress.words import rows  # noqa: PLC0415
+    from cf_data_tracker.stress.words import rows  # noqa: PLC0415 - as above
 
     options = report.options
     table = Table(title=f"{options.workers} workers x {options.files} files, strategy {options.strategy}")
@@ -167,7 +167,7 @@ def _print(report: "Report", console: "Console") -> None:
 
 
 def _verdict_lines(report: "Report") -> "Iterator[str]":
-    from cf_data_tracker.stress.words import failure, reasons, verdict  # noqa: PLC0415
+    from cf_data_tracker.stress.words import failure, reasons, verdict  # noqa: PLC0415 - as above
 
     for failed in report.failed[:SHOWN_FAILURES]:
         yield f"failed: {failure(failed)}"
@@ -211,7 +211,7 @@ def _write_json(report: "Report", path: Path) -> None:
 
 
 def _write_page(report: "Report", path: Path) -> None:
-    from cf_data_tracker.stress.page import page  # noqa: PLC0415
+    from cf_data_tracker.stress.page import page  # noqa: PLC0415 - as above
 
     _put(path, page(report, _made_with()))
 
@@ -225,10 +225,10 @@ def _put(path: Path, text: str) -> None:
 
 def _made_with() -> dict[str, str]:
     import os  # noqa: PLC0415 - only here, as all of these
-    import platform  # noqa: PLC0415
-    from datetime import datetime, timezone  # noqa: PLC0415
+    import platform  # noqa: PLC0415 - as above
+    from datetime import datetime, timezone  # noqa: PLC0415 - as above
 
-    from cf_data_tracker.installed import OURS, release  # noqa: PLC0415
+    from cf_data_tracker.installed import OURS, release  # noqa: PLC0415 - as above
 
     return {
         OURS: release(),

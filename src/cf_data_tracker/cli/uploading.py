@@ -105,7 +105,7 @@ def _progress(paths: Sequence[str], *, shown: bool) -> Iterator[Told]:
         yield (lambda _: None), (lambda done: done.append)
         return
     from rich.console import Console  # noqa: PLC0415 - only here, and it takes a while
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415 - as above
 
     bars = Progress(
         TextColumn("{task.description}"),

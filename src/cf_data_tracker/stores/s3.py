@@ -14,6 +14,7 @@ The table, with its reasons:
 | 503 SlowDown, 429 | `Unanswered`, and slower |
 | any other 5xx, 400 RequestTimeout, time-outs, resets | `Unanswered`: Ceph answers most of its lost races with 500 |
 | 400 BadDigest | `Unanswered`: what arrived is not what was sent, and was not kept |
+| 407 | `StoreError`: a proxy asks for a user and a password |
 | 507, QuotaExceeded, XMinioStorageFull | `StoreError`: there is no room |
 | 501 NotImplemented to a write | the store does not know conditional writes |
 | connection refused, name not found | `Unanswered`, and certainly not sent |
@@ -84,7 +85,7 @@ from cf_data_tracker.store import (
 )
 from cf_data_tracker.stores.limits import Request, expect, limited, observant, with_new_connections
 from cf_data_tracker.stores.session import fetching, open_session, settling
-from cf_data_tracker.stores.transport import proxy_for, proxy_trouble
+from cf_data_tracker.stores.transport import proxy_for, proxy_trouble, wants_password
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -144,7 +145,8 @@ CREDENTIALS: Final = (
     TokenRetrievalError,
 )
 HOPELESS: Final = (*CREDENTIALS, ParamValidationError, RecursionError)
-NO_CONTENT, NOT_MODIFIED, FORBIDDEN, CONFLICT, PRECONDITION_FAILED, TOO_MANY = 204, 304, 403, 409, 412, 429
+NO_CONTENT, NOT_MODIFIED, FORBIDDEN, PROXY_AUTHENTICATION = 204, 304, 403, 407
+CONFLICT, PRECONDITION_FAILED, TOO_MANY = 409, 412, 429
 SERVER_ERROR, NOT_IMPLEMENTED, SERVICE_UNAVAILABLE = 500, 501, 503
 RETAINED: Final = ("object lock", "worm protected")
 """What a store says of an object under a retention: AWS and moto, MinIO."""
@@ -500,7 +502,9 @@ class S3Store:
         if code == "400":  # an answer to a HEAD has no words, whatever is wrong
             return StoreError(f"{where}: refused: correct the credentials, the region or AWS_ENDPOINT_URL_S3")
         if not code.strip("0123456789"):
-            return StoreError(f"{where}: refused, though not in S3's words: correct AWS_ENDPOINT_URL_S3")
+            at = self._client.meta.endpoint_url
+            by_proxy = wants_password(at, os.environ) if status == PROXY_AUTHENTICATION else None
+            return by_proxy or StoreError(f"{where}: refused, though not in S3's words: correct AWS_ENDPOINT_URL_S3")
         return StoreError(f"{where}: {words or 'refused'}")
 
     def _clean(self, error: ClientError) -> None:
@@ -509,8 +513,8 @@ class S3Store:
         held = getattr(credentials, "__dict__", {})  # its properties would renew credentials that have expired
         secrets = [held.get(name) for name in ("_secret_key", "secret_key", "_token", "token")]
         said = error.response.setdefault("Error", {})
-        said["Code"] = shown(said.get("Code"), MAX_CODE, secrets)
-        said["Message"] = shown(said.get("Message"), MAX_WORDS, secrets)
+        said["Code"] = one_line(said.get("Code"), MAX_CODE, secrets)
+        said["Message"] = one_line(said.get("Message"), MAX_WORDS, secrets)
         error.args = (f"{error.operation_name} was answered {said['Code']}: {said['Message']}",)
 
     def _silence(self, error: Exception, action: str, key: str, request: Request) -> Exception:
@@ -534,7 +538,7 @@ class S3Store:
         return StoreError(self._mending(error, f"{self.location(key)} at {endpoint_url}"))
 
     def _mending(self, error: Exception, where: str) -> str:
-        said = shown(str(error), MAX_WORDS)
+        said = one_line(str(error), MAX_WORDS)
         if isinstance(error, CREDENTIALS):
             return f"no credentials for {where}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or sign in ({said})"
         if isinstance(error, ParamValidationError) and "bucket" in str(error):
@@ -551,7 +555,7 @@ def _not_known(where: str, action: str) -> TrackerError:
     return UnsafeStoreError(f"{what} with a condition)")
 
 
-def shown(said: object, at_most: int, secrets: Iterable[str | None] = ()) -> str:
+def one_line(said: object, at_most: int, secrets: Iterable[str | None] = ()) -> str:
     """Return what somebody else has said on one line, cut short, without secrets and what a request was signed with."""
     text = said[:MAX_LOOKED_AT] if isinstance(said, str) else ""
     for secret in filter(None, secrets):

@@ -65,13 +65,21 @@ def proxy_trouble(error: Exception, endpoint_url: str, env: Mapping[str, str]) -
         return None
     refusals = [str(cause).partition(TUNNEL)[2] for cause in causes if TUNNEL in str(cause)]
     if any("407" in refusal for refusal in refusals):
-        return StoreError(
-            f"{endpoint_url} cannot be reached: {proxy} asks for a user and a password (407); give them in its URL"
-        )
+        return wants_password(endpoint_url, env)
     what = f"{endpoint_url} cannot be reached through {proxy}"
     if refusals or "NewConnectionError" in kinds:
         return Unanswered(f"{what}: correct or unset it, or name the endpoint's host in NO_PROXY", sent=False)
     return Unanswered(f"no answer through {proxy}")  # it may have passed the request on
+
+
+def wants_password(endpoint_url: str, env: Mapping[str, str]) -> StoreError | None:
+    """Return the error for a 407, which is a proxy's and never a store's; `None` if the environment names no proxy."""
+    proxy = proxy_for(endpoint_url, env)
+    if proxy is None:
+        return None
+    return StoreError(
+        f"{endpoint_url} cannot be reached: {proxy} asks for a user and a password (407); give them in its URL"
+    )
 
 
 def not_opened(error: Exception) -> str:
