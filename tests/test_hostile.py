@@ -1106,7 +1106,10 @@ def _run(house: House, cells: Sequence[Cell]) -> list[Result]:
     """Try cells, many at once; one that only was slow is tried again alone, where the machine has no excuse."""
     large = any("large" in cell.call.name for cell in cells)
     with ThreadPoolExecutor(FEW_AT_ONCE if large else AT_ONCE) as pool:
-        results = list(pool.map(partial(_safely, house), cells))
+        results: list[Result] = []
+        for start in range(0, len(cells), AT_ONCE):
+            results += pool.map(partial(_safely, house), cells[start : start + AT_ONCE])
+            _tidy(house)
     for number, (cell, result) in enumerate(zip(cells, results, strict=True)):
         doubts = {what for what, _, _ in result.problems}
         if doubts and doubts <= {"late", "does not go on"} and result.beyond < GIVE_UP:
@@ -1114,7 +1117,6 @@ def _run(house: House, cells: Sequence[Cell]) -> list[Result]:
     if file := os.environ.get("HOSTILE_REPORT"):
         with Path(file).open("a") as report:
             report.writelines(json.dumps(asdict(result)) + "\n" for result in results)
-    _tidy(house)
     return results
 
 
