@@ -236,7 +236,7 @@ MUTANTS: Final = (
         (
             "each attempt has a fresh id",
             "record(document, schema, recordings)",
-            "record(document, schema, [replace(one, recorded_by=uuid.uuid4().hex) for one in recordings])",
+            "record(document, schema, [replace(one, recorded_by=RUNTIME.unique_id()) for one in recordings])",
         ),
         often=True,
     ),

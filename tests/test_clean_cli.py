@@ -8,9 +8,10 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from cf_data_tracker.clean import CleanTracker, in_utc
+from cf_data_tracker.clean import CleanTracker
 from cf_data_tracker.cli.cleaning import claims, reprocess, sweep
 from cf_data_tracker.cli.failure import guarded
+from cf_data_tracker.runtime import utc_now
 from cf_data_tracker.store import ANYTHING
 from cf_data_tracker.tracker import Tracker
 from conftest import connection_to
@@ -99,7 +100,7 @@ class TestSweep:
         """Give a clean file that was replaced eight days ago, and was written again since: it is not to be deleted."""
         clean = connection_to(embedded, "clean")
         raw = worker.pending(schema)[0]
-        long_ago = in_utc() - timedelta(days=8)
+        long_ago = utc_now() - timedelta(days=8)
         then = CleanTracker.over(connection_to(embedded), clean, clock=lambda: long_ago)
         clean.store.write(f"{schema}/written again.parquet", b"rows", replacing=None)
         then.record(raw, [f"{schema}/written again.parquet", f"{schema}/gone.parquet", "s3://elsewhere/x.parquet"])

@@ -8,12 +8,13 @@ from typing import Any, Final
 
 import pytest
 
-from cf_data_tracker.clean import CleanTracker, in_utc
+from cf_data_tracker.clean import CleanTracker
 from cf_data_tracker.connection import Connection
 from cf_data_tracker.document import Document
 from cf_data_tracker.engine.retry import Patience
 from cf_data_tracker.errors import DeniedError, InvalidNameError, StoreError
 from cf_data_tracker.names import clean_key
+from cf_data_tracker.runtime import utc_now
 from cf_data_tracker.settings import Access
 from cf_data_tracker.store import ANYTHING, Head, Stored, Unanswered
 from cf_data_tracker.stores.memory import MemoryStore
@@ -316,7 +317,7 @@ def test_bad_arguments_are_told_before_anything_is_deleted(office: Office, wrong
 def test_on_a_server(embedded: Server, schema: str) -> None:
     """The same over HTTP."""
     clean = connection_to(embedded, "clean")
-    now = in_utc()
+    now = utc_now()
     worker = CleanTracker.over(connection_to(embedded), clean, clock=lambda: now + timedelta(minutes=1))
     in_a_week = CleanTracker.over(connection_to(embedded), clean, clock=lambda: now + timedelta(days=8))
     for name in ("a", "b"):

@@ -188,6 +188,19 @@ class Scene:
         self.commits.begun(number + 1)
         return promised
 
+    def is_interrupted(self, meanwhile: Callable[[], None]) -> None:
+        """Commit as the third, in this thread; another, which interrupts it, begins once it stands in the queue."""
+
+        def then() -> None:
+            until(lambda: queued(self.batch) == 3)
+            meanwhile()
+
+        helping = threading.Thread(target=then)
+        helping.start()
+        with pytest.raises(Interrupted):
+            self.batch.commit(LEDGER, notes("ours"))
+        helping.join()
+
 
 @pytest.fixture
 def interrupt() -> Iterator[Callable[[], None]]:
@@ -574,17 +587,12 @@ class TestInterrupts:
         second = scene.comes("b")
 
         def meanwhile() -> None:
-            until(lambda: queued(scene.batch) == 3)
             if carried:
                 scene.commits.end()
                 scene.commits.begun(2)
             interrupt()
 
-        helping = threading.Thread(target=meanwhile)
-        helping.start()
-        with pytest.raises(Interrupted):
-            scene.batch.commit(LEDGER, notes("ours"))
-        helping.join()
+        scene.is_interrupted(meanwhile)
         for _ in range(3):
             scene.commits.end()
         assert ["b"] == ids_of(second)
@@ -600,17 +608,12 @@ class TestInterrupts:
         leader = scene.comes("b")
 
         def meanwhile() -> None:
-            until(lambda: queued(scene.batch) == 3)
             scene.comes("d")
             scene.commits.end()
             scene.commits.begun(2)
             interrupt()
 
-        helping = threading.Thread(target=meanwhile)
-        helping.start()
-        with pytest.raises(Interrupted):
-            scene.batch.commit(LEDGER, notes("ours"))
-        helping.join()
+        scene.is_interrupted(meanwhile)
         scene.commits.end(Interrupted())
         scene.commits.end()
         assert isinstance(error_of(leader), Interrupted)

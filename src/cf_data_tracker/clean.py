@@ -9,7 +9,6 @@ seldom pick the same. What they may do is for `rules.claims` to say; who is too 
 
 import logging
 import random
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta, timezone
@@ -89,11 +88,6 @@ A_WEEK: Final = 7 * 86_400.0
 """Seconds."""
 
 
-def in_utc() -> datetime:
-    """Return the time."""
-    return datetime.now(timezone.utc)  # noqa: TID251 - a face: here time comes in
-
-
 class CleanTracker:
     """Which raw versions have been cleaned, and which worker is to clean which.
 
@@ -142,7 +136,7 @@ class CleanTracker:
             for bucket in (raw_bucket, clean_bucket)
         )
         self._raw, self._clean = connect(raw, client, timeout), connect(clean, client, timeout)
-        self._clock = in_utc
+        self._clock = RUNTIME.now
 
     @classmethod
     def from_env(
@@ -163,7 +157,7 @@ class CleanTracker:
         return cls.over(connect(raw, None, timeout), connect(clean, None, timeout))
 
     @classmethod
-    def over(cls, raw: Connection, clean: Connection, *, clock: Callable[[], datetime] = in_utc) -> "Self":
+    def over(cls, raw: Connection, clean: Connection, *, clock: Callable[[], datetime] = RUNTIME.now) -> "Self":
         """Return a clean tracker over connections that were made elsewhere, which takes the time from this clock."""
         tracker = cls.__new__(cls)
         tracker._raw, tracker._clean, tracker._clock = raw, clean, clock  # noqa: SLF001 - its own
@@ -265,7 +259,7 @@ class CleanTracker:
             fence=claim.fence,
             claimed_by=claim.claimed_by,
             until=self._in(_seconds("lease", lease)),
-            recorded_by=uuid.uuid4().hex,
+            recorded_by=RUNTIME.unique_id(),
         )
         standing = self._change_claim(raw.schema, change)
         if not standing.created or standing.until is None:
@@ -288,7 +282,7 @@ class CleanTracker:
             file_name=raw.file_name,
             fence=claim.fence,
             claimed_by=claim.claimed_by,
-            recorded_by=uuid.uuid4().hex,
+            recorded_by=RUNTIME.unique_id(),
         )
         self._change_claim(raw.schema, change)
 
@@ -322,7 +316,7 @@ class CleanTracker:
             raw=_checked(raw),
             clean_files=_listed(clean_files),
             timestamp=now.strftime("%Y-%m-%d %H:%M:%S") if timestamp is None else timestamp,
-            recorded_by=uuid.uuid4().hex if claim is None else claim.claimed_by,
+            recorded_by=RUNTIME.unique_id() if claim is None else claim.claimed_by,
             at=moment(now),
         )
         for position, clean_file in enumerate(new.clean_files):
@@ -363,7 +357,7 @@ class CleanTracker:
                 file_name=file_name,
                 fence=claim_in(clean, table, file_name).get("fence", 0),
                 version=newest.version,
-                recorded_by=uuid.uuid4().hex,
+                recorded_by=RUNTIME.unique_id(),
             )
             if self._change_claim(schema, change).created:
                 return newest
@@ -401,11 +395,11 @@ class CleanTracker:
         for some in sweep.deleted():
             changes: list[CleanChange] = []
             if gone := forgettable(some):
-                changes.append(Forgetting(outdated=gone, recorded_by=uuid.uuid4().hex))
+                changes.append(Forgetting(outdated=gone, recorded_by=RUNTIME.unique_id()))
             if found := notable(some):
                 outdated = {one.swept.file: one.swept.outdated for one in found}
                 seen = tuple(one.there for one in found if one.there is not None)
-                changes.append(Noting(outdated=outdated, at=self._in(0), seen=seen, recorded_by=uuid.uuid4().hex))
+                changes.append(Noting(outdated=outdated, at=self._in(0), seen=seen, recorded_by=RUNTIME.unique_id()))
             if changes:
                 self._change(schema, changes)
             done += [one.swept for one in some]
@@ -456,7 +450,7 @@ class CleanTracker:
                 version=raw.version,
                 at=now,
                 until=until,
-                recorded_by=uuid.uuid4().hex,
+                recorded_by=RUNTIME.unique_id(),
             )
             for raw, fence in picked
         ]

@@ -1,4 +1,4 @@
-"""Questions to the store that need not wait for each other, asked a few at a time; the answers come in order."""
+"""Independent requests to the store, made a few at a time; their answers come in order."""
 
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
@@ -13,7 +13,7 @@ AT_ONCE: Final = 16
 
 
 def map_concurrently(questions: Iterable[Callable[[], T]], at_once: int = AT_ONCE) -> Iterator[T]:
-    """Yield the answers; no more than `at_once` are asked beside each other, or wait to be taken.
+    """Yield the answers; no more than `at_once` questions run concurrently, or have an answer that waits to be taken.
 
     Whatever a question raises is raised where its answer would come.
     """

@@ -7,7 +7,6 @@ not AWS's own is examined before the first write, once a process; the verdict tr
 import concurrent.futures.thread  # noqa: F401 - boto3 needs it, and it cannot be imported once the main thread has ended
 import os
 import threading
-import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from queue import Empty, SimpleQueue
@@ -241,7 +240,7 @@ class Connection:
         here = self._here
         patient = Engine(here.store, Tally(), self.patience, RUNTIME)
         ends = RUNTIME.clock() + max(self.patience.seconds, EXAMINATION_SECONDS)
-        return run_until(ends, lambda: examine(here.with_etags, patient.persist, uuid.uuid4().hex))
+        return run_until(ends, lambda: examine(here.with_etags, patient.persist, RUNTIME.unique_id()))
 
     @property
     def _known_access(self) -> Access:
@@ -401,7 +400,7 @@ class _Here:
 
     def _opened_anew(self, given: "S3Client | None") -> "S3Client":
         from cf_data_tracker.stores.limits import observant  # noqa: PLC0415 - as above
-        from cf_data_tracker.stores.s3 import foreign_endpoint, open_client  # noqa: PLC0415
+        from cf_data_tracker.stores.s3 import foreign_endpoint, open_client  # noqa: PLC0415 - as above
 
         if given is not None:
             return observant(given)

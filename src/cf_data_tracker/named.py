@@ -27,7 +27,6 @@ from cf_data_tracker.errors import DeniedError, DocumentError, DocumentVanishedE
 from cf_data_tracker.locations import Names, meaning
 from cf_data_tracker.names import INTERNAL_PREFIX, clean_key, older_clean_key, raw_key
 from cf_data_tracker.rules.clean import CARRIED_OVER, carry_over
-from cf_data_tracker.store import Folders
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +103,7 @@ class Documents:
         schemas = self._schemas.setdefault(connection, set())
         after: str | None = ""
         while after is not None:
-            page = connection.retrying(partial(_folders, connection, after), "")
+            page = connection.retrying(partial(connection.objects.folders, after=after), "")
             schemas.update(name for name in page.names if f"{name}/" != INTERNAL_PREFIX)
             after = page.after
         return schemas
@@ -169,10 +168,6 @@ class Documents:
 
 
 NAMES: Final = "names it, or may"
-
-
-def _folders(connection: Connection, after: str) -> Folders:
-    return connection.objects.folders(after=after)
 
 
 def _place(connection: Connection) -> tuple[str, str]:

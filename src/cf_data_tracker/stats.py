@@ -142,7 +142,7 @@ class CountedObjects:
         return self._objects.create(key, content, progress)
 
     def overwrite(self, key: str, path: str) -> None:
-        """Upload over what is there, and count the file."""
+        """Overwrite the object, and count the file."""
         self._tally.request("upload")
         self._objects.overwrite(key, path)
 

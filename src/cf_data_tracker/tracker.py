@@ -5,10 +5,9 @@ schema, a table or a file name is new.
 """
 
 import math
-import uuid
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from cf_data_tracker.audit import Audit, OnProgress, TakenIn, Waiting, audit, check_never_there, to_take_in, waiting
@@ -192,7 +191,7 @@ class Tracker:
             DifferentContentError: A file is there already, recorded with another checksum. All others were recorded.
             TrackerError: As `record` raises.
         """
-        recordings = recordings_of(files, datetime.now(timezone.utc))  # noqa: TID251 - a face: here time comes in
+        recordings = recordings_of(files, RUNTIME.now())
         outcomes = self._record_all(recordings, dry_run=dry_run)
         for outcome in outcomes:
             (on_recorded or _unheard)(outcome)
@@ -314,7 +313,7 @@ class Tracker:
             return place(self._connection, new, versions, progress, dry_run=dry_run)
 
         def record_placed(files: Sequence[NewFile]) -> Sequence[Recorded]:
-            now = datetime.now(timezone.utc)  # noqa: TID251 - as in `record_many`
+            now = RUNTIME.now()
             return self._record_all(recordings_of(files, now), dry_run=dry_run)
 
         crew = Crew(
@@ -384,7 +383,7 @@ class Tracker:
             StoreError: The caller may not list the bucket or look at an object in it; the store lists out of order.
             TrackerError: As `exists` raises.
         """
-        now = datetime.now(timezone.utc).timestamp()  # noqa: TID251 - a face: here time comes in
+        now = RUNTIME.now().timestamp()
         written_until = now - check_seconds("min_age", min_age) if min_age else math.inf
         return audit(
             self._connection, check_schema(schema), deep=deep, written_until=written_until, on_progress=on_progress
@@ -585,7 +584,7 @@ def recordings_of(files: Iterable[NewFile], now: datetime) -> Sequence[Recording
     for number, new in enumerate(files):
         if not isinstance(new, NewFile):
             raise InvalidNameError(f"files[{number}] must be a NewFile, got {shown(new)}")
-        recordings.append(Recording(new=dated(new, now), recorded_by=uuid.uuid4().hex))
+        recordings.append(Recording(new=dated(new, now), recorded_by=RUNTIME.unique_id()))
     return recordings
 
 

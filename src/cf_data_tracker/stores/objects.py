@@ -398,8 +398,9 @@ class _Sender:
     Args:
         store: The store.
         patiently: How often to send a part again.
-        content: What is sent, which is put where nothing is; if left out, it replaces what is there.
-        told: Who hears of bytes.
+        content: What is sent, create-only: each write that completes it is conditional. If left out, the object is
+            overwritten.
+        told: Counts the bytes that were sent.
     """
 
     def __init__(
